@@ -1,0 +1,99 @@
+"""Times training steps on random pictures, in the fields that `adautomix bench step --json` prints too."""
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from adautomix import BACKBONES, AdAutoMix, Settings, build_trainer, draw
+
+CLASSES = 100
+SIDE = 32
+TEACHER_MOMENTUM = 0.999
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    step = prepare(arguments.method, arguments.backbone, arguments.batch)
+    times = time_steps(step, arguments.warmup, arguments.steps)
+    report = {
+        "framework": "pytorch",
+        "version": torch.__version__,
+        "backbone": arguments.backbone,
+        "method": arguments.method,
+        "batch": arguments.batch,
+        "threads": arguments.threads,
+        "device": "cpu",
+        "steps": arguments.steps,
+        "ms_per_step": round(statistics.median(times), 2),
+        "ms_per_step_min": round(min(times), 2),
+        "images_per_second": round(1000.0 * arguments.batch / statistics.median(times), 2),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+    }
+    if arguments.json:
+        print(json.dumps(report))
+    else:
+        for field, value in report.items():
+            print(f"{field:18} {value}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", choices=BACKBONES, default="resnet18-cifar")
+    parser.add_argument("--batch", type=int, default=32, help="pictures in a step")
+    parser.add_argument("--method", choices=["adautomix", "vanilla"], default="adautomix")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=8, help="steps that are timed")
+    parser.add_argument("--warmup", type=int, default=2, help="steps before the first that is timed")
+    parser.add_argument("--json", action="store_true", help="one line of JSON instead of a list")
+    arguments = parser.parse_args()
+    for name, least in (("batch", 2), ("threads", 1), ("steps", 1), ("warmup", 0)):
+        if getattr(arguments, name) < least:
+            parser.error(f"--{name} must be at least {least}")
+    return arguments
+
+
+def prepare(method: str, backbone: str, batch: int) -> Callable[[int], None]:
+    """A function that makes the step of a given number, on data fixed in advance."""
+    torch.manual_seed(0)
+    settings = Settings()
+    trainer = build_trainer(method, backbone, CLASSES, settings)
+    chance = torch.Generator().manual_seed(1)
+    images = torch.randn(batch, 3, SIDE, SIDE, generator=chance)
+    labels = torch.randint(CLASSES, (batch,), generator=chance)
+
+    def step(iteration: int) -> None:
+        if isinstance(trainer, AdAutoMix):
+            decided = draw(batch, settings.mixed_pictures, chance)
+            trainer.step(images, labels, decided, trainer.is_adversarial(iteration), TEACHER_MOMENTUM)
+        else:
+            trainer.step(images, labels)
+
+    return step
+
+
+def time_steps(step: Callable[[int], None], warmup: int, steps: int) -> list[float]:
+    """Milliseconds of each step after the warm-up."""
+    times = []
+    for iteration in range(warmup + steps):
+        start = time.perf_counter()
+        step(iteration)
+        if iteration >= warmup:
+            times.append(1000.0 * (time.perf_counter() - start))
+    return times
+
+
+def peak_memory_mb() -> float:
+    """The largest resident size that this process had, in MiB; PyTorch's own libraries count."""
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+if __name__ == "__main__":
+    main()

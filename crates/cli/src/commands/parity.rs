@@ -1,0 +1,60 @@
+//! `adautomix parity`: golden cases, a line each.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+
+use crate::parity::{self, Outcome};
+
+/// Compare this program with golden cases that an independent PyTorch implementation computed.
+///
+/// Prints a line a case with the largest error, in units of the case's tolerance; exit code 1 if any case fails or its
+/// op is unknown.
+#[derive(clap::Args)]
+pub(crate) struct ParityArgs {
+    /// Cases, or folders to search for cases.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Run the cases of these ops only.
+    #[arg(long, value_delimiter = ',', value_name = "OP")]
+    only: Vec<String>,
+    /// Where to compute: `cpu` or `cuda`.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+/// Runs the cases and prints how they went.
+pub(crate) fn run(args: &ParityArgs) -> Result<ExitCode> {
+    let device = match args.device.as_str() {
+        "cpu" => Device::Cpu,
+        "cuda" => Device::new_cuda(0)?,
+        other => bail!("unknown device `{other}`, expected `cpu` or `cuda`"),
+    };
+    let (mut passed, mut failed) = (0, 0);
+    for path in parity::find(&args.paths)? {
+        let Some(outcome) = parity::check(&path, &args.only, &device) else {
+            continue;
+        };
+        let passes = outcome.result.as_ref().is_ok_and(parity::Worst::passes);
+        *(if passes { &mut passed } else { &mut failed }) += 1;
+        println!("{}", line(&path, &outcome, passes));
+    }
+    if passed + failed == 0 {
+        bail!("no case to run: nothing ends in `.safetensors` there, or no case has the ops given with --only");
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn line(path: &Path, outcome: &Outcome, passes: bool) -> String {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let verdict = if passes { "pass" } else { "FAIL" };
+    let what = match &outcome.result {
+        Ok(worst) => format!("{:9.2e} of the tolerance, {}", worst.error, worst.tensor),
+        // candle's errors may carry a backtrace below their first line.
+        Err(error) => format!("{error:#}").lines().next().unwrap_or_default().to_string(),
+    };
+    format!("{verdict}  {:<22} {name:<52} {what}", outcome.op)
+}

@@ -1,0 +1,52 @@
+//! Image data sets, the transforms of the recipes, and a loader whose batches depend on nothing but the seed.
+//!
+//! A [`Source`] gives decoded pictures by index: CIFAR-10 and CIFAR-100 in the formats in which people have them, and
+//! [`Synthetic`], which draws its own and needs no file. A [`Transform`] says what a recipe does to a picture, and a
+//! [`Loader`] turns both into [`Batch`]es on worker threads. The order of the pictures and every crop and flip follow
+//! from (seed, epoch, index): the same on any number of threads, and again after a resume in the middle of an epoch.
+//!
+//! ```
+//! use adautomix_datasets::{Loader, LoaderOptions, Split, Transform, facts, open};
+//!
+//! # fn main() -> Result<(), adautomix_datasets::Error> {
+//! let facts = facts("synthetic")?;
+//! let source = open("synthetic", "datasets".as_ref(), Split::Train)?;
+//! let transform = Transform::training(facts.mean, facts.std);
+//! let loader = Loader::new(source, transform, LoaderOptions::training(64, 7))?;
+//! for batch in loader.epoch(0, 0).take(2) {
+//!     let batch = batch?;
+//!     assert_eq!((batch.len(), batch.images.len()), (64, 64 * 3 * 32 * 32));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! There are no tensors here: a batch is a `Vec<f32>` in the order `[B, 3, H, W]`, and whoever trains puts it where it
+//! is needed. The feature `candle` offers any source as candle's own `vision::Dataset`; the feature `download`, on by
+//! default, is the only part that opens a socket.
+
+mod archive;
+#[cfg(feature = "candle")]
+mod candle;
+mod cifar;
+#[cfg(feature = "download")]
+mod download;
+mod error;
+mod hub;
+mod loader;
+mod memory;
+mod registry;
+mod source;
+mod synthetic;
+mod transform;
+
+pub use archive::Archive;
+#[cfg(feature = "candle")]
+pub use candle::vision_dataset;
+pub use error::{Error, Result};
+pub use loader::{Batch, Batches, Loader, LoaderOptions};
+pub use memory::Memory;
+pub use registry::{Facts, Format, Location, facts, locate, names, open};
+pub use source::{CHANNELS, Picture, Source, Split};
+pub use synthetic::Synthetic;
+pub use transform::{Normalize, Transform, View};

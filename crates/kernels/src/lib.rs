@@ -1,0 +1,24 @@
+//! Forward and backward of single operations on raw, contiguous, row-major `f32` buffers (images are NCHW).
+//!
+//! These are the hot loops of the system, and nothing else: no tensors, no graph, no allocation policy. The crate
+//! `adautomix-ops` turns them into differentiable operations on candle tensors.
+//!
+//! # Invariants
+//! * The result of a function doesn't depend on the number of threads: work is split at fixed places, and sums are
+//!   taken in a fixed order.
+//! * A backward function computes what it is asked for; a gradient that nobody needs is `None` and costs nothing.
+
+pub mod activation;
+pub mod attention;
+pub mod batch_norm;
+pub mod blend;
+pub mod conv;
+pub mod gemm;
+pub mod layer_norm;
+pub mod pool;
+mod reduce;
+pub mod resize;
+pub mod scratch;
+mod slots;
+pub mod softmax;
+pub mod update;

@@ -1,0 +1,55 @@
+//! Working memory that is reused: a step asks for the same sizes again and again, and fresh pages cost more than the
+//! arithmetic of a small layer.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Mutex;
+
+static FREE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+
+/// How many buffers wait for their next use at most; more are given back to the allocator.
+const KEPT: usize = 32;
+
+/// A buffer of arbitrary content that goes back to the pool when dropped.
+pub struct Scratch {
+    data: Vec<f32>,
+    len: usize,
+}
+
+/// Takes a buffer of `len` elements; what is in it is whatever was last written there.
+pub fn take(len: usize) -> Scratch {
+    let mut free = FREE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // The tightest fit, and nothing larger than twice the need: memory would pile up under small requests.
+    let fit = (0..free.len())
+        .filter(|&i| free[i].len() >= len && free[i].len() / 2 <= len.max(4096))
+        .min_by_key(|&i| free[i].len());
+    let data = fit.map(|i| free.swap_remove(i));
+    drop(free);
+    Scratch { data: data.unwrap_or_else(|| vec![0.0; len]), len }
+}
+
+impl Deref for Scratch {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.data[..self.len]
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.data[..self.len]
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let mut free = FREE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if free.len() >= KEPT {
+            // The smallest is the cheapest to make again.
+            if let Some(smallest) = (0..free.len()).min_by_key(|&i| free[i].len()) {
+                free.swap_remove(smallest);
+            }
+        }
+        free.push(std::mem::take(&mut self.data));
+    }
+}

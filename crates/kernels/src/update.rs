@@ -1,0 +1,103 @@
+//! In-place updates of parameters: stochastic gradient descent, moving averages, the norm of a gradient.
+
+use rayon::prelude::*;
+
+use crate::reduce::{dot, vectorised};
+
+/// Elements per task; also the unit in which norms are summed, so it is fixed.
+const CHUNK: usize = 1 << 14;
+
+/// One step of [`sgd`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// Learning rate.
+    pub lr: f32,
+    /// Momentum of the velocity; 0 is plain descent.
+    pub momentum: f32,
+    /// Whether the step looks ahead (Nesterov).
+    pub nesterov: bool,
+    /// L2 penalty, added to the gradient.
+    pub weight_decay: f32,
+    /// Whether this is the parameter's first step: the velocity then starts as the gradient, as in PyTorch.
+    pub first: bool,
+}
+
+impl Sgd {
+    /// `g = grad + decay · p`; `v = momentum · v + g`; `p -= lr · v` (or `lr · (g + momentum · v)` with Nesterov).
+    ///
+    /// # Panics
+    /// If the buffers differ in length.
+    pub fn update(self, parameter: &mut [f32], velocity: &mut [f32], grad: &[f32]) {
+        assert_eq!((parameter.len(), velocity.len()), (grad.len(), grad.len()));
+        let parts =
+            parameter.par_chunks_mut(CHUNK).zip(velocity.par_chunks_mut(CHUNK)).zip(grad.par_chunks(CHUNK));
+        parts.for_each(|((parameter, velocity), grad)| {
+            vectorised(|| {
+                let keep = if self.first { 0.0 } else { self.momentum };
+                for ((p, v), g) in parameter.iter_mut().zip(velocity).zip(grad) {
+                    let g = g + self.weight_decay * *p;
+                    *v = keep * *v + g;
+                    let step = if self.nesterov { g + self.momentum * *v } else { *v };
+                    *p -= self.lr * step;
+                }
+            });
+        });
+    }
+}
+
+/// `average = momentum · average + (1 - momentum) · value`, the weights given so that neither is rounded twice.
+///
+/// # Panics
+/// If the buffers differ in length.
+pub fn moving_average(average: &mut [f32], value: &[f32], momentum: f64) {
+    assert_eq!(average.len(), value.len());
+    let (keep, take) = (momentum as f32, (1.0 - momentum) as f32);
+    average.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(average, value)| {
+        vectorised(|| average.iter_mut().zip(value).for_each(|(a, v)| *a = keep * *a + take * v));
+    });
+}
+
+/// `sum += value`
+///
+/// # Panics
+/// If the buffers differ in length.
+pub fn add(sum: &mut [f32], value: &[f32]) {
+    assert_eq!(sum.len(), value.len());
+    sum.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(sum, value)| {
+        vectorised(|| sum.iter_mut().zip(value).for_each(|(s, v)| *s += v));
+    });
+}
+
+/// `x *= factor`
+pub fn scale(x: &mut [f32], factor: f32) {
+    x.par_chunks_mut(CHUNK).for_each(|x| vectorised(|| x.iter_mut().for_each(|x| *x *= factor)));
+}
+
+/// `Σ x²`, in a fixed order. It is not finite exactly if an element isn't, or if the sum overflows `f32` in a chunk.
+pub fn squared_norm(x: &[f32]) -> f64 {
+    let parts: Vec<f64> = x.par_chunks(CHUNK).map(|x| f64::from(vectorised(|| dot(x, x)))).collect();
+    parts.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_step_takes_the_gradient_as_velocity() {
+        let mut sgd = Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.5, first: true };
+        let (mut p, mut v) = (vec![2.0f32], vec![f32::MAX]);
+        sgd.update(&mut p, &mut v, &[1.0]);
+        assert_eq!((p[0], v[0]), (1.8, 2.0));
+        sgd.first = false;
+        sgd.update(&mut p, &mut v, &[0.0]);
+        assert!((v[0] - (1.8 + 0.9)).abs() < 1e-6 && (p[0] - (1.8 - 0.27)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn sums_do_not_depend_on_where_a_chunk_ends() {
+        let x: Vec<f32> = (0..40_000).map(|i| (i % 7) as f32).collect();
+        assert_eq!(squared_norm(&x), x.iter().map(|x| f64::from(x * x)).sum::<f64>());
+        assert!(!squared_norm(&[1.0, f32::NAN]).is_finite());
+    }
+}

@@ -1,0 +1,162 @@
+//! The losses of the paper's equations, from logits.
+
+use crate::mixed::weighted_targets;
+use adautomix_ops::{Reduction, cosine_similarity, cross_entropy, soft_cross_entropy};
+use candle_core::{Result, Tensor, bail};
+
+/// What the smoothing `e` of [`label_smooth`] means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmoothingMode {
+    /// The target is `(1 - e) onehot + e / K`.
+    Original,
+    /// The same with `e / (1 + e)` for `e`.
+    ClassyVision,
+}
+
+/// Eq. 1: mean cross-entropy of `logits` `[B, K]` with `labels` `[B]`.
+///
+/// # Errors
+/// If the shapes don't fit or a label is out of range.
+pub fn ce(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    cross_entropy(logits, &Tensor::new(labels, logits.device())?, 0.0, Reduction::Mean)
+}
+
+/// Eq. 2, `L_ace = sum_i lambda_i CE(psi(x_i), y_i)`: `logits[i]` `[B, K]` are those of the `i`-th images.
+///
+/// # Errors
+/// As [`ce`], or if there aren't as many of each.
+pub fn ace(logits: &[Tensor], labels: &[Vec<u32>], lambdas: &[f64]) -> Result<Tensor> {
+    if logits.len() != lambdas.len() || labels.len() != lambdas.len() {
+        bail!("ace: {} logits and {} lists of labels for {} lambdas", logits.len(), labels.len(), lambdas.len());
+    }
+    weighted_sum(lambdas, |i| ce(&logits[i], &labels[i]))
+}
+
+/// Eq. 3, `L_amce = sum_i lambda_i CE(psi(x_mix), y_i)`: `logits` `[B, K]` are those of the generated mix.
+///
+/// # Errors
+/// As [`ce`], or if there aren't as many lists of labels as lambdas.
+pub fn amce(logits: &Tensor, labels: &[Vec<u32>], lambdas: &[f64]) -> Result<Tensor> {
+    label_smooth(logits, labels, lambdas, 0.0, SmoothingMode::Original)
+}
+
+/// Eq. 4, `L_mce = CE(psi(sum_i lambda_i x_i), sum_i lambda_i y_i)`: `logits` `[B, K]` are those of the linear mix.
+///
+/// As a function of logits this is [`amce`]: cross-entropy is linear in its target.
+///
+/// # Errors
+/// As [`amce`].
+pub fn mce(logits: &Tensor, labels: &[Vec<u32>], lambdas: &[f64]) -> Result<Tensor> {
+    amce(logits, labels, lambdas)
+}
+
+/// [`amce`] with smoothed labels: `sum_i lambda_i soft_ce(logits, (1 - e') onehot_i + e' / K)`.
+///
+/// # Errors
+/// As [`amce`].
+pub fn label_smooth(
+    logits: &Tensor,
+    labels: &[Vec<u32>],
+    lambdas: &[f64],
+    smoothing: f64,
+    mode: SmoothingMode,
+) -> Result<Tensor> {
+    if labels.len() != lambdas.len() {
+        bail!("{} lists of labels for {} lambdas", labels.len(), lambdas.len());
+    }
+    let smoothing = match mode {
+        SmoothingMode::Original => smoothing,
+        SmoothingMode::ClassyVision => smoothing / (1.0 + smoothing),
+    };
+    let weights: Vec<f32> = lambdas.iter().map(|&lambda| lambda as f32).collect();
+    soft_ce(logits, &weighted_targets(labels, &weights, logits.dim(1)?, smoothing, logits.device())?)
+}
+
+/// Mean cross-entropy with a soft target, `-sum_k target_k log softmax_k`; both are `[B, K]`, the target a constant.
+///
+/// # Errors
+/// If the shapes don't fit.
+pub fn soft_ce(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
+    soft_cross_entropy(logits, target, 0.0, Reduction::Mean)
+}
+
+/// Cross-entropy of a sigmoid for each class, summed over the classes: `logits` and `target` are `[B, K]`.
+///
+/// # Errors
+/// If the shapes don't fit.
+pub fn bce(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
+    // max(x, 0) - x target + ln(1 + exp(-|x|)) overflows nowhere; |x| = 2 max(x, 0) - x has the right slope at 0 too.
+    let positive = adautomix_ops::relu(logits)?;
+    let magnitude = ((&positive * 2.0)? - logits)?;
+    let softplus = (magnitude.neg()?.exp()? + 1.0)?.log()?;
+    let losses = ((positive - (logits * target)?)? + softplus)?;
+    losses.sum(1)?.mean_all()
+}
+
+/// The similarity of Eq. 11: `mean_b(sum_i lambda_i cos(logits_mix, logits[i]))`, each norm at least 1e-8. The generator
+/// of the paper *ascends* it.
+///
+/// # Errors
+/// If the shapes don't fit or there aren't as many logits as lambdas.
+pub fn cosine(logits_mix: &Tensor, logits: &[Tensor], lambdas: &[f64]) -> Result<Tensor> {
+    if logits.len() != lambdas.len() {
+        bail!("cosine: {} logits for {} lambdas", logits.len(), lambdas.len());
+    }
+    weighted_sum(lambdas, |i| cosine_similarity(logits_mix, &logits[i], 1, 1e-8)?.mean_all())
+}
+
+/// `sum_i lambda_i term(i)`
+fn weighted_sum(lambdas: &[f64], term: impl Fn(usize) -> Result<Tensor>) -> Result<Tensor> {
+    let mut sum: Option<Tensor> = None;
+    for (i, &lambda) in lambdas.iter().enumerate() {
+        let term = (term(i)? * lambda)?;
+        sum = Some(match sum {
+            Some(sum) => (sum + term)?,
+            None => term,
+        });
+    }
+    sum.map_or_else(|| bail!("expected at least one lambda"), Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    #[test]
+    fn equal_logits_make_the_four_losses_one() -> Result<()> {
+        let logits = Tensor::new(&[[1f32, -1.0, 0.5], [0.0, 2.0, -2.0]], &Device::Cpu)?;
+        let (labels, lambdas) = ([vec![0, 1], vec![2, 1]], [0.6, 0.4]);
+        let value = |loss: Result<Tensor>| loss?.to_scalar::<f32>();
+        let want = 0.6 * value(ce(&logits, &labels[0]))? + 0.4 * value(ce(&logits, &labels[1]))?;
+        let same = [logits.clone(), logits.clone()];
+        for got in [ace(&same, &labels, &lambdas), amce(&logits, &labels, &lambdas), mce(&logits, &labels, &lambdas)] {
+            assert!((value(got)? - want).abs() < 1e-6);
+        }
+        assert!((value(cosine(&logits, &same, &lambdas))? - 1.0).abs() < 1e-6);
+        Ok(())
+    }
+
+    #[test]
+    fn bce_is_finite_at_extreme_logits_and_has_slope_sigmoid_minus_target() -> Result<()> {
+        let logits = Var::new(&[[0f32, 100.0, -100.0, 0.0]], &Device::Cpu)?;
+        let target = Tensor::new(&[[1f32, 0.0, 0.0, 0.25]], &Device::Cpu)?;
+        let loss = bce(&logits, &target)?;
+        assert!((loss.to_scalar::<f32>()? - (100.0 + 2.0 * 2f32.ln())).abs() < 1e-4);
+        let gradients = loss.backward()?;
+        let gradient = gradients.get(&logits).map(Tensor::to_vec2::<f32>).transpose()?.unwrap_or_default();
+        assert_eq!(gradient, [[-0.5, 1.0, 0.0, 0.25]]);
+        Ok(())
+    }
+
+    #[test]
+    fn lists_of_other_lengths_are_errors() -> Result<()> {
+        let logits = Tensor::zeros((1, 2), candle_core::DType::F32, &Device::Cpu)?;
+        assert!(amce(&logits, &[vec![0]], &[0.5, 0.5]).is_err());
+        assert!(ace(&[logits.clone()], &[vec![0], vec![1]], &[0.5, 0.5]).is_err());
+        assert!(cosine(&logits, &[logits.clone()], &[0.5, 0.5]).is_err());
+        assert!(cosine(&logits, &[], &[]).is_err());
+        assert!(ce(&logits, &[2]).is_err());
+        Ok(())
+    }
+}

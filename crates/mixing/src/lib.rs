@@ -1,0 +1,44 @@
+//! Mixing augmentation: pictures of a batch are blended, and their labels weighed alike.
+//!
+//! A [`Mixer`] first *samples*: it draws everything that is left to chance and gives a [`Plan`]. The plan then *mixes*:
+//! arithmetic only, the same result every time. What comes out is [`Mixed`]: the blended pictures, and [`Targets`] that say
+//! which labels weigh how much. [`registry`] knows every mixer by name.
+//!
+//! The generator of AdAutoMix ([`adautomix`]) is trained and sees the features of a network, so it isn't a mixer that can be
+//! applied to pictures alone: a training step draws a [`DrawPair`], asks the [`Generator`] for masks, and blends.
+//!
+//! ```
+//! use adautomix_mixing::{Targets, View, registry};
+//! use candle_core::{DType, Device, Tensor};
+//! use rand::SeedableRng;
+//!
+//! # fn main() -> Result<(), adautomix_mixing::Error> {
+//! let mixer = registry::build("mixup", [("alpha".to_string(), 1.0)].into_iter().collect())?;
+//! let images = Tensor::ones((4, 3, 8, 8), DType::F32, &Device::Cpu)?;
+//!
+//! let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+//! let plan = mixer.sample(4, 8, 8, &mut rng)?;
+//! let mixed = plan.mix(&View::of(&images))?;
+//!
+//! assert_eq!(mixed.images.dims(), images.dims());
+//! let Targets::Labels { partners, weights } = mixed.targets else { unreachable!() };
+//! assert_eq!(partners[0], [0, 1, 2, 3]);
+//! assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod adautomix;
+pub mod area;
+pub mod cutmix;
+pub mod draw;
+mod error;
+mod mixer;
+pub mod mixup;
+pub mod registry;
+pub mod vanilla;
+
+pub use adautomix::{Generator, GeneratorConfig, MarginRule, Projection, apply_margin};
+pub use draw::{Draw, DrawPair};
+pub use error::{Error, Result};
+pub use mixer::{Mixed, Mixer, Plan, Targets, View};

@@ -1,0 +1,31 @@
+//! No mixing at all: the baseline.
+
+use crate::{Mixed, Mixer, Plan, Result, Targets, View};
+use rand::RngCore;
+
+/// Leaves pictures and labels as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Vanilla;
+
+impl Mixer for Vanilla {
+    fn name(&self) -> &'static str {
+        "vanilla"
+    }
+
+    fn sample(&self, batch: usize, _: usize, _: usize, _: &mut dyn RngCore) -> Result<Box<dyn Plan>> {
+        Ok(Box::new(Unmixed { batch }))
+    }
+}
+
+/// Nothing was drawn.
+#[derive(Clone, Copy, Debug)]
+struct Unmixed {
+    batch: usize,
+}
+
+impl Plan for Unmixed {
+    fn mix(&self, view: &View<'_>) -> Result<Mixed> {
+        let targets = Targets::Labels { partners: vec![(0..self.batch as u32).collect()], weights: vec![1.0] };
+        Ok(Mixed { images: view.images.clone(), targets })
+    }
+}

@@ -1,0 +1,368 @@
+//! Batch normalisation, alone and fused with what follows it in a residual network.
+
+use adautomix_kernels::batch_norm as kernels;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+
+use crate::custom::{detached, on_kernels, output, slice, with_slices};
+
+/// What is done to the normalised value before it is written.
+#[derive(Clone, Copy, Debug)]
+pub enum Epilogue<'a> {
+    /// Nothing.
+    None,
+    /// `max(y, 0)`
+    Relu,
+    /// `max(y + residual, 0)`, the residual shaped like the input.
+    AddRelu(&'a Tensor),
+}
+
+/// The statistics of one batch, `[C]` each, outside the graph.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// The mean of each channel.
+    pub mean: Tensor,
+    /// The unbiased variance of each channel.
+    pub variance: Tensor,
+}
+
+impl Moments {
+    /// Moves running statistics `[C]` towards these, in place, as `times` passes over the same batch would:
+    /// `new = (1 - momentum) old + momentum batch`, PyTorch's convention.
+    ///
+    /// # Errors
+    /// If the shapes differ.
+    pub fn update(
+        &self,
+        running_mean: &Tensor,
+        running_var: &Tensor,
+        momentum: f64,
+        times: usize,
+    ) -> Result<()> {
+        let keep = (1.0 - momentum).powi(times as i32);
+        for (running, batch) in [(running_mean, &self.mean), (running_var, &self.variance)] {
+            let new = ((running.detach() * keep)? + (batch * (1.0 - keep))?)?;
+            running.slice_set(&new, 0, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// Normalises `x` `[B, C, H, W]` with the statistics of the batch (biased variance), scales by `weight` `[C]`, adds
+/// `bias` `[C]`, then applies the epilogue. Gives the result and the batch's statistics; buffers are not touched.
+///
+/// # Errors
+/// If the shapes don't fit.
+pub fn batch_norm_train(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    epilogue: Epilogue<'_>,
+) -> Result<(Tensor, Moments)> {
+    if !on_kernels(x) {
+        return composed::batch_norm_train(x, weight, bias, eps, epilogue);
+    }
+    let x = x.contiguous()?;
+    let sizes = sizes(&x)?;
+    let (mut mean, mut variance) = (vec![0.0; sizes.channels], vec![0.0; sizes.channels]);
+    with_slices([&x], |[x]| {
+        sizes.moments(x, &mut mean, &mut variance);
+        Ok(())
+    })?;
+    let inverse = inverse_deviation(&variance, eps);
+    // One picture of one pixel has no unbiased variance; PyTorch refuses it, and so does a division by zero here.
+    let count = (sizes.batch * sizes.pixels) as f32;
+    variance.iter_mut().for_each(|v| *v *= count / (count - 1.0));
+    let moments = Moments {
+        mean: Tensor::from_slice(&mean, sizes.channels, x.device())?,
+        variance: Tensor::from_vec(variance, sizes.channels, x.device())?,
+    };
+    Ok((
+        apply(
+            &x,
+            weight,
+            bias,
+            epilogue,
+            Normalisation { sizes, mean, inverse, training: true, relu: false },
+        )?,
+        moments,
+    ))
+}
+
+/// As [`batch_norm_train`] with given statistics `[C]`, which are constants.
+///
+/// # Errors
+/// If the shapes don't fit.
+pub fn batch_norm_eval(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    running_mean: &Tensor,
+    running_var: &Tensor,
+    eps: f64,
+    epilogue: Epilogue<'_>,
+) -> Result<Tensor> {
+    if !on_kernels(x) {
+        return composed::batch_norm_eval(x, weight, bias, running_mean, running_var, eps, epilogue);
+    }
+    let x = x.contiguous()?;
+    let (sizes, mean) = (sizes(&x)?, running_mean.to_vec1()?);
+    let inverse = inverse_deviation(&running_var.to_vec1()?, eps);
+    apply(&x, weight, bias, epilogue, Normalisation { sizes, mean, inverse, training: false, relu: false })
+}
+
+fn sizes(x: &Tensor) -> Result<kernels::BatchNorm> {
+    let (batch, channels, height, width) = x.dims4()?;
+    Ok(kernels::BatchNorm { batch, channels, pixels: height * width })
+}
+
+fn inverse_deviation(variance: &[f32], eps: f64) -> Vec<f32> {
+    variance.iter().map(|&v| (1.0 / (f64::from(v) + eps).sqrt()) as f32).collect()
+}
+
+/// Records the operation; scale and shift travel as one operand `[2, C]`, since a node has three at most.
+fn apply(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    epilogue: Epilogue<'_>,
+    op: Normalisation,
+) -> Result<Tensor> {
+    let channels = op.sizes.channels;
+    if weight.dims() != [channels] || bias.dims() != [channels] || op.mean.len() != channels {
+        bail!("batch_norm: {channels} channels, but weight {:?} and bias {:?}", weight.dims(), bias.dims());
+    }
+    let affine = Tensor::stack(&[weight, bias], 0)?;
+    match epilogue {
+        Epilogue::None => x.apply_op2(&affine, op),
+        Epilogue::Relu => x.apply_op2(&affine, Normalisation { relu: true, ..op }),
+        Epilogue::AddRelu(residual) if residual.dims() != x.dims() => {
+            bail!("batch_norm: expected a residual of {:?}, got {:?}", x.dims(), residual.dims())
+        }
+        Epilogue::AddRelu(residual) => {
+            x.apply_op3(&affine, &residual.contiguous()?, Normalisation { relu: true, ..op })
+        }
+    }
+}
+
+/// Normalisation by given statistics, and what follows it.
+struct Normalisation {
+    sizes: kernels::BatchNorm,
+    mean: Vec<f32>,
+    inverse: Vec<f32>,
+    /// Whether the statistics are those of the input, and so depend on it.
+    training: bool,
+    relu: bool,
+}
+
+impl Normalisation {
+    fn by(&self) -> kernels::Normaliser<'_> {
+        kernels::Normaliser { mean: &self.mean, inverse: &self.inverse }
+    }
+
+    fn forward(&self, x: &[f32], affine: &[f32], epilogue: kernels::Epilogue<'_>) -> Result<Vec<f32>> {
+        let mut y = vec![0.0; x.len()];
+        let (weight, bias) = affine.split_at(self.sizes.channels);
+        self.sizes.forward(x, self.by(), weight, bias, epilogue, &mut y);
+        Ok(y)
+    }
+
+    /// The gradients by input, scale and shift, and residual.
+    fn backward(
+        &self,
+        x: &Tensor,
+        affine: &Tensor,
+        residual: Option<&Tensor>,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
+        let channels = self.sizes.channels;
+        let wanted = |tensor: &Tensor| tensor.track_op().then(|| vec![0.0; self.sizes.len()]);
+        let (mut by_input, mut by_residual) = (wanted(x), residual.and_then(wanted));
+        let mut by_affine = vec![0.0; 2 * channels];
+        with_slices([x, affine, y, grad], |[x, affine, y, grad]| {
+            let (by_weight, by_bias) = by_affine.split_at_mut(channels);
+            let gradients =
+                kernels::Gradients { input: by_input.as_deref_mut(), residual: by_residual.as_deref_mut() };
+            let (y, weight) = (self.relu.then_some(y), &affine[..channels]);
+            self.sizes.backward(grad, x, y, self.by(), weight, self.training, by_weight, by_bias, gradients);
+            Ok(())
+        })?;
+        let wrap = |data: Vec<f32>| Tensor::from_vec(data, x.shape(), x.device());
+        let by_affine = affine.track_op().then(|| Tensor::from_vec(by_affine, (2, channels), x.device()));
+        Ok([by_input.map(wrap).transpose()?, by_affine.transpose()?, by_residual.map(wrap).transpose()?])
+    }
+}
+
+impl CustomOp2 for Normalisation {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        a: &CpuStorage,
+        la: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let epilogue = if self.relu { kernels::Epilogue::Relu } else { kernels::Epilogue::None };
+        output(self.forward(slice(x, lx)?, slice(a, la)?, epilogue)?, lx.shape())
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        a: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [by_input, by_affine, _] = self.backward(x, a, None, y, &detached(grad)?)?;
+        Ok((by_input, by_affine))
+    }
+}
+
+impl CustomOp3 for Normalisation {
+    fn name(&self) -> &'static str {
+        "batch_norm_add_relu"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        a: &CpuStorage,
+        la: &Layout,
+        r: &CpuStorage,
+        lr: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let epilogue = kernels::Epilogue::AddRelu(slice(r, lr)?);
+        output(self.forward(slice(x, lx)?, slice(a, la)?, epilogue)?, lx.shape())
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        a: &Tensor,
+        r: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [by_input, by_affine, by_residual] = self.backward(x, a, Some(r), y, &detached(grad)?)?;
+        Ok((by_input, by_affine, by_residual))
+    }
+}
+
+mod composed {
+    use super::*;
+
+    pub(super) fn batch_norm_train(
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        eps: f64,
+        epilogue: Epilogue<'_>,
+    ) -> Result<(Tensor, Moments)> {
+        let count = (x.elem_count() / x.dim(1)?) as f64;
+        let mean = x.mean_keepdim((0, 2, 3))?;
+        let centred = x.broadcast_sub(&mean)?;
+        let variance = centred.sqr()?.mean_keepdim((0, 2, 3))?;
+        let normalised = centred.broadcast_div(&(&variance + eps)?.sqrt()?)?;
+        let moments = Moments {
+            mean: mean.detach().flatten_all()?,
+            variance: (variance.detach().flatten_all()? * (count / (count - 1.0).max(1.0)))?,
+        };
+        Ok((finish(&normalised, weight, bias, epilogue)?, moments))
+    }
+
+    pub(super) fn batch_norm_eval(
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        running_mean: &Tensor,
+        running_var: &Tensor,
+        eps: f64,
+        epilogue: Epilogue<'_>,
+    ) -> Result<Tensor> {
+        let inverse = (running_var.detach() + eps)?.sqrt()?.recip()?;
+        let normalised =
+            x.broadcast_sub(&per_channel(&running_mean.detach())?)?.broadcast_mul(&per_channel(&inverse)?)?;
+        finish(&normalised, weight, bias, epilogue)
+    }
+
+    fn finish(normalised: &Tensor, weight: &Tensor, bias: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        let y = normalised.broadcast_mul(&per_channel(weight)?)?.broadcast_add(&per_channel(bias)?)?;
+        match epilogue {
+            Epilogue::None => Ok(y),
+            Epilogue::Relu => y.relu(),
+            Epilogue::AddRelu(residual) => (y + residual)?.relu(),
+        }
+    }
+
+    fn per_channel(x: &Tensor) -> Result<Tensor> {
+        x.reshape((1, (), 1, 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+
+    fn wave(shape: &[usize], pace: f64, offset: f64) -> Result<Var> {
+        let len = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..len).map(|i| ((i as f64 * pace).sin() + offset) as f32).collect();
+        Var::from_vec(values, shape, &Device::Cpu)
+    }
+
+    fn difference(a: &Tensor, b: &Tensor) -> Result<f32> {
+        (a - b)?.abs()?.max_all()?.to_scalar()
+    }
+
+    #[test]
+    fn agrees_with_the_composition() -> Result<()> {
+        let (x, r) = (wave(&[3, 5, 4, 5], 0.37, 2.0)?, wave(&[3, 5, 4, 5], 0.73, 0.1)?);
+        let (w, b) = (wave(&[5], 1.1, 1.2)?, wave(&[5], 0.5, 0.0)?);
+        let (mean, variance) = (wave(&[5], 0.3, 0.0)?, wave(&[5], 0.9, 1.5)?);
+        for (name, epilogue) in
+            [("none", Epilogue::None), ("relu", Epilogue::Relu), ("add", Epilogue::AddRelu(&r))]
+        {
+            let (trained, moments) = batch_norm_train(&x, &w, &b, 1e-5, epilogue)?;
+            let (plain, plain_moments) = composed::batch_norm_train(&x, &w, &b, 1e-5, epilogue)?;
+            assert!(difference(&moments.mean, &plain_moments.mean)? < 1e-6);
+            assert!(difference(&moments.variance, &plain_moments.variance)? < 1e-5);
+            let tested = batch_norm_eval(&x, &w, &b, &mean, &variance, 1e-5, epilogue)?;
+            let plain_tested = composed::batch_norm_eval(&x, &w, &b, &mean, &variance, 1e-5, epilogue)?;
+            for (fused, plain) in [(trained, plain), (tested, plain_tested)] {
+                assert!(difference(&fused, &plain)? < 1e-5, "{name}");
+                let cotangent = wave(fused.dims(), 0.9, 0.0)?.detach();
+                let got = (&fused * &cotangent)?.sum_all()?.backward()?;
+                let want = (&plain * &cotangent)?.sum_all()?.backward()?;
+                for variable in [&x, &w, &b, &r] {
+                    match (got.get(variable), want.get(variable)) {
+                        (Some(got), Some(want)) => assert!(difference(got, want)? < 2e-5, "{name}"),
+                        (got, want) => assert_eq!(got.is_some(), want.is_some(), "{name}"),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn several_passes_at_once_are_several_passes() -> Result<()> {
+        let moments =
+            Moments { mean: wave(&[4], 0.3, 0.0)?.detach(), variance: wave(&[4], 0.9, 1.5)?.detach() };
+        let start = || -> Result<[Var; 2]> { Ok([wave(&[4], 0.1, 0.0)?, wave(&[4], 0.2, 2.0)?]) };
+        let ([mean, variance], [mean3, variance3]) = (start()?, start()?);
+        for _ in 0..3 {
+            moments.update(&mean, &variance, 0.1, 1)?;
+        }
+        moments.update(&mean3, &variance3, 0.1, 3)?;
+        assert!(difference(&mean, &mean3)? < 1e-6 && difference(&variance, &variance3)? < 1e-6);
+        let [untouched, _] = start()?;
+        assert!(difference(&mean, &untouched)? > 1e-2);
+        Ok(())
+    }
+}

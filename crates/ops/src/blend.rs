@@ -1,0 +1,248 @@
+//! Blends of images that are gathered from a batch: by masks, by constant weights, by a box.
+//!
+//! `partners` are `N` lists of one image for each sample: sample `b` is made of the images `partners[0][b] …
+//! partners[N-1][b]`. Nothing is copied to gather them.
+
+use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use adautomix_kernels::blend::{self, Blend, Weights};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+
+/// `mixed[b] = sum_i mask[b, i] · images[partners[i][b]]` (Eq. 7 of the paper): `images` `[M, C, H, W]`, `mask`
+/// `[B, N, H, W]`, the result `[B, C, H, W]`.
+///
+/// # Errors
+/// If the shapes don't fit or a partner is out of range.
+pub fn mix_images(images: &Tensor, partners: &[Vec<u32>], mask: &Tensor) -> Result<Tensor> {
+    let (count, _, height, width) = images.dims4()?;
+    check_partners("mix_images", partners, count)?;
+    let expected = [partners[0].len(), partners.len(), height, width];
+    if mask.dims() != expected {
+        bail!("mix_images: expected a mask {expected:?}, got {:?}", mask.dims());
+    }
+    if !on_kernels(images) {
+        return composed::mix_images(images, partners, mask);
+    }
+    images.contiguous()?.apply_op2(&mask.contiguous()?, MixImages { partners: partners.to_vec() })
+}
+
+/// `mixed[b] = sum_i weights[b, i] · images[partners[i][b]]`: `images` `[M, C, H, W]`, the result `[B, C, H, W]`. The
+/// weights are constants, `[N]` for the whole batch or `[B, N]` in row-major order.
+///
+/// # Errors
+/// If the shapes don't fit or a partner is out of range.
+pub fn linear_mix(images: &Tensor, partners: &[Vec<u32>], weights: &[f32]) -> Result<Tensor> {
+    let (count, ..) = images.dims4()?;
+    check_partners("linear_mix", partners, count)?;
+    let (batch, n) = (partners[0].len(), partners.len());
+    let weights = match weights.len() {
+        len if len == n => weights.repeat(batch),
+        len if len == batch * n => weights.to_vec(),
+        len => bail!("linear_mix: expected {n} or {batch}x{n} weights, got {len}"),
+    };
+    if !on_kernels(images) {
+        return composed::linear_mix(images, partners, &weights);
+    }
+    images.contiguous()?.apply_op1(LinearMix { partners: partners.to_vec(), weights })
+}
+
+/// `images` `[B, C, H, W]` with the pixels of `area` `[row1, column1, row2, column2]` (half open) taken from the image
+/// `partner[b]`.
+///
+/// # Errors
+/// If the area doesn't lie in the image or a partner is out of range.
+pub fn paste_box(images: &Tensor, partner: &[u32], area: [usize; 4]) -> Result<Tensor> {
+    let (batch, channels, height, width) = images.dims4()?;
+    check_partners("paste_box", &[partner.to_vec()], batch)?;
+    let [row1, column1, row2, column2] = area;
+    if partner.len() != batch || row1 > row2 || column1 > column2 || row2 > height || column2 > width {
+        bail!("paste_box: box {area:?} with {} partners in {:?}", partner.len(), images.dims());
+    }
+    if !on_kernels(images) || images.track_op() {
+        return composed::paste_box(images, partner, area);
+    }
+    let images = images.contiguous()?;
+    let mut mixed = vec![0.0; images.elem_count()];
+    with_slices([&images], |[images]| {
+        blend::paste(images, partner, channels, [height, width], area, &mut mixed);
+        Ok(())
+    })?;
+    Tensor::from_vec(mixed, images.shape(), images.device())
+}
+
+/// Checks that there are lists of partners, all of one length, that name one of `images`.
+pub(crate) fn check_partners(op: &str, partners: &[Vec<u32>], images: usize) -> Result<()> {
+    let Some(first) = partners.first() else { bail!("{op}: no lists of partners") };
+    if let Some(other) = partners.iter().find(|list| list.len() != first.len()) {
+        bail!("{op}: lists of {} and {} partners", first.len(), other.len());
+    }
+    match partners.iter().flatten().find(|&&partner| partner as usize >= images) {
+        Some(partner) => bail!("{op}: partner {partner} is out of range, there are {images} images"),
+        None => Ok(()),
+    }
+}
+
+/// The kernel's view of a blend of `images` `[M, C, H, W]`.
+fn kernel<'a>(partners: &'a [Vec<u32>], images: &Shape) -> Result<(Blend<'a>, Shape)> {
+    let (_, channels, height, width) = images.dims4()?;
+    let blend = Blend { partners, channels, area: height * width };
+    Ok((blend, (partners[0].len(), channels, height, width).into()))
+}
+
+struct MixImages {
+    partners: Vec<Vec<u32>>,
+}
+
+impl CustomOp2 for MixImages {
+    fn name(&self) -> &'static str {
+        "mix-images"
+    }
+
+    fn cpu_fwd(
+        &self,
+        images: &CpuStorage,
+        layout: &Layout,
+        mask: &CpuStorage,
+        mask_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (blend, shape) = kernel(&self.partners, layout.shape())?;
+        let mut mixed = vec![0.0; shape.elem_count()];
+        blend.forward(slice(images, layout)?, Weights::Mask(slice(mask, mask_layout)?), &mut mixed);
+        output(mixed, shape)
+    }
+
+    fn bwd(
+        &self,
+        images: &Tensor,
+        mask: &Tensor,
+        _: &Tensor,
+        dmixed: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (blend, _) = kernel(&self.partners, images.shape())?;
+        with_slices([images, mask, &detached(dmixed)?], |[pixels, weights, dmixed]| {
+            let mut gradients = (None, None);
+            if images.track_op() {
+                let mut dimages = vec![0.0; pixels.len()];
+                blend.backward_images(Weights::Mask(weights), dmixed, &mut dimages);
+                gradients.0 = Some(Tensor::from_vec(dimages, images.shape(), images.device())?);
+            }
+            if mask.track_op() {
+                let mut dmask = vec![0.0; weights.len()];
+                blend.backward_mask(pixels, dmixed, &mut dmask);
+                gradients.1 = Some(Tensor::from_vec(dmask, mask.shape(), mask.device())?);
+            }
+            Ok(gradients)
+        })
+    }
+}
+
+struct LinearMix {
+    partners: Vec<Vec<u32>>,
+    weights: Vec<f32>,
+}
+
+impl CustomOp1 for LinearMix {
+    fn name(&self) -> &'static str {
+        "linear-mix"
+    }
+
+    fn cpu_fwd(&self, images: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (blend, shape) = kernel(&self.partners, layout.shape())?;
+        let mut mixed = vec![0.0; shape.elem_count()];
+        blend.forward(slice(images, layout)?, Weights::Constant(&self.weights), &mut mixed);
+        output(mixed, shape)
+    }
+
+    fn bwd(&self, images: &Tensor, _: &Tensor, dmixed: &Tensor) -> Result<Option<Tensor>> {
+        let (blend, _) = kernel(&self.partners, images.shape())?;
+        let mut dimages = vec![0.0; images.elem_count()];
+        with_slices([&detached(dmixed)?], |[dmixed]| {
+            blend.backward_images(Weights::Constant(&self.weights), dmixed, &mut dimages);
+            Ok(())
+        })?;
+        Tensor::from_vec(dimages, images.shape(), images.device()).map(Some)
+    }
+}
+
+mod composed {
+    use super::*;
+
+    /// `sum_i weight(i) · images[partners[i]]`
+    fn sum(
+        images: &Tensor,
+        partners: &[Vec<u32>],
+        weight: impl Fn(usize) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let mut mixed: Option<Tensor> = None;
+        for (i, partners) in partners.iter().enumerate() {
+            let image = images.index_select(&Tensor::new(partners.as_slice(), images.device())?, 0)?;
+            let part = image.broadcast_mul(&weight(i)?)?;
+            mixed = Some(match mixed {
+                Some(mixed) => (mixed + part)?,
+                None => part,
+            });
+        }
+        mixed.map_or_else(|| bail!("no images to mix"), Ok)
+    }
+
+    pub(super) fn mix_images(images: &Tensor, partners: &[Vec<u32>], mask: &Tensor) -> Result<Tensor> {
+        sum(images, partners, |i| mask.narrow(1, i, 1))
+    }
+
+    pub(super) fn linear_mix(images: &Tensor, partners: &[Vec<u32>], weights: &[f32]) -> Result<Tensor> {
+        let n = partners.len();
+        sum(images, partners, |i| {
+            let column: Vec<f32> = weights.iter().skip(i).step_by(n).copied().collect();
+            Tensor::new(column, images.device())?.to_dtype(images.dtype())?.reshape(((), 1, 1, 1))
+        })
+    }
+
+    pub(super) fn paste_box(images: &Tensor, partner: &[u32], area: [usize; 4]) -> Result<Tensor> {
+        let (_, _, height, width) = images.dims4()?;
+        let [row1, column1, row2, column2] = area;
+        let inside =
+            |i: usize| (row1..row2).contains(&(i / width)) && (column1..column2).contains(&(i % width));
+        let inside: Vec<u8> = (0..height * width).map(|i| u8::from(inside(i))).collect();
+        let inside = Tensor::from_vec(inside, (1, 1, height, width), images.device())?;
+        let other = images.index_select(&Tensor::new(partner, images.device())?, 0)?;
+        inside.broadcast_as(images.shape())?.where_cond(&other, images)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::{agrees, values};
+
+    #[test]
+    fn blends_agree_with_their_composition() -> Result<()> {
+        let partners = [vec![0, 1, 2], vec![2, 2, 0]];
+        agrees(&[&[4, 3, 5, 6], &[3, 2, 5, 6]], |x| mix_images(&x[0], &partners, &x[1]))?;
+        agrees(&[&[3, 2, 4, 4]], |x| linear_mix(&x[0], &partners, &[0.25, 0.75]))?;
+        let each = [0.25, 0.75, 1.0, 0.0, 0.5, 0.25];
+        agrees(&[&[3, 2, 4, 4]], |x| linear_mix(&x[0], &partners, &each))
+    }
+
+    #[test]
+    fn pasting_agrees_with_its_composition() -> Result<()> {
+        let images = values(&[3, 2, 5, 4], 1)?;
+        for area in [[1, 0, 4, 3], [0, 0, 5, 4], [2, 2, 2, 4]] {
+            let rows = paste_box(&images, &[2, 0, 0], area)?.flatten_all()?.to_vec1::<f32>()?;
+            let mask = composed::paste_box(&images, &[2, 0, 0], area)?.flatten_all()?.to_vec1::<f32>()?;
+            assert_eq!(rows, mask);
+        }
+        agrees(&[&[3, 2, 5, 4]], |x| paste_box(&x[0], &[2, 0, 0], [1, 0, 4, 3]))
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() -> Result<()> {
+        let (images, mask) = (values(&[2, 1, 2, 2], 1)?, values(&[2, 2, 2, 2], 2)?);
+        assert!(mix_images(&images, &[vec![0, 1], vec![1, 2]], &mask).is_err());
+        assert!(mix_images(&images, &[vec![0, 1]], &mask).is_err());
+        assert!(mix_images(&images, &[], &mask).is_err());
+        assert!(linear_mix(&images, &[vec![0, 1], vec![1]], &[0.5, 0.5]).is_err());
+        assert!(linear_mix(&images, &[vec![0, 1], vec![1, 0]], &[0.5; 3]).is_err());
+        assert!(paste_box(&images, &[1, 0], [0, 0, 3, 1]).is_err());
+        assert!(paste_box(&images, &[1], [0, 0, 1, 1]).is_err());
+        Ok(())
+    }
+}

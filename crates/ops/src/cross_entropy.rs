@@ -1,0 +1,178 @@
+//! Softmax cross-entropy with classes or soft targets.
+
+use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use adautomix_kernels::softmax::{self, Target};
+use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};
+
+/// What becomes of the losses of the samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their mean, a scalar.
+    Mean,
+    /// They stay as they are, `[B]`.
+    None,
+}
+
+/// Cross-entropy of `logits` `[B, K]` with the classes `labels` `[B]` (`u32` or `i64`). With `smoothing` e the target is
+/// `(1 - e) onehot + e / K`.
+///
+/// # Errors
+/// If the shapes don't fit or a label is not below `K` (checked on the CPU).
+pub fn cross_entropy(
+    logits: &Tensor,
+    labels: &Tensor,
+    smoothing: f64,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    let (batch, classes) = logits.dims2()?;
+    if labels.dims() != [batch] {
+        bail!("cross_entropy: expected labels [{batch}], got {:?}", labels.dims());
+    }
+    if !on_kernels(logits) {
+        return reduce(&composed::cross_entropy(logits, labels, smoothing)?, reduction);
+    }
+    let labels = labels.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+    if let Some(label) = labels.iter().find(|&&label| label < 0 || label >= classes as i64) {
+        bail!("cross_entropy: label {label} is out of range, expected 0 to {}", classes as i64 - 1);
+    }
+    let target = Owned::Class(labels.into_iter().map(|label| label as u32).collect());
+    logits.contiguous()?.apply_op1(CrossEntropy { target, smoothing: smoothing as f32, reduction })
+}
+
+/// Cross-entropy of `logits` `[B, K]` with weights of the classes, `target` `[B, K]`: `-sum_k target_k log softmax_k`. The
+/// target is a constant and its rows need not sum to 1. With `smoothing` e it is replaced by `(1 - e) target + e / K`.
+///
+/// # Errors
+/// If the shapes don't fit.
+pub fn soft_cross_entropy(
+    logits: &Tensor,
+    target: &Tensor,
+    smoothing: f64,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    if logits.dims2()? != target.dims2()? {
+        bail!("soft_cross_entropy: expected a target {:?}, got {:?}", logits.dims(), target.dims());
+    }
+    if !on_kernels(logits) {
+        return reduce(&composed::soft_cross_entropy(logits, target, smoothing)?, reduction);
+    }
+    let target = Owned::Weights(target.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
+    logits.contiguous()?.apply_op1(CrossEntropy { target, smoothing: smoothing as f32, reduction })
+}
+
+fn reduce(losses: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    match reduction {
+        Reduction::Mean => losses.mean_all(),
+        Reduction::None => Ok(losses.clone()),
+    }
+}
+
+/// The targets of a batch, kept for the backward pass.
+enum Owned {
+    Class(Vec<u32>),
+    Weights(Vec<f32>),
+}
+
+struct CrossEntropy {
+    target: Owned,
+    smoothing: f32,
+    reduction: Reduction,
+}
+
+impl CrossEntropy {
+    fn target(&self) -> Target<'_> {
+        match &self.target {
+            Owned::Class(labels) => Target::Class(labels),
+            Owned::Weights(weights) => Target::Weights(weights),
+        }
+    }
+}
+
+impl CustomOp1 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross-entropy"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, _) = layout.shape().dims2()?;
+        let mut losses = vec![0.0; batch];
+        softmax::cross_entropy_forward(slice(storage, layout)?, self.target(), self.smoothing, &mut losses);
+        match self.reduction {
+            Reduction::None => output(losses, batch),
+            Reduction::Mean => {
+                let total: f64 = losses.iter().copied().map(f64::from).sum();
+                output(vec![(total / batch as f64) as f32], ())
+            }
+        }
+    }
+
+    fn bwd(&self, logits: &Tensor, _: &Tensor, dloss: &Tensor) -> Result<Option<Tensor>> {
+        let batch = logits.dim(0)?;
+        let dlosses = match self.reduction {
+            Reduction::Mean => vec![dloss.to_scalar::<f32>()? / batch as f32; batch],
+            Reduction::None => detached(dloss)?.to_vec1()?,
+        };
+        let mut dlogits = vec![0.0; logits.elem_count()];
+        with_slices([logits], |[logits]| {
+            softmax::cross_entropy_backward(logits, self.target(), self.smoothing, &dlosses, &mut dlogits);
+            Ok(())
+        })?;
+        Tensor::from_vec(dlogits, logits.shape(), logits.device()).map(Some)
+    }
+}
+
+mod composed {
+    use super::*;
+
+    fn log_softmax(logits: &Tensor) -> Result<Tensor> {
+        let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
+        shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)
+    }
+
+    pub(super) fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
+        let log = log_softmax(logits)?;
+        let chosen = log.gather(&labels.reshape(((), 1))?.contiguous()?, 1)?.squeeze(1)?;
+        let spread = log.mean(D::Minus1)?;
+        (chosen * (smoothing - 1.0))? - (spread * smoothing)?
+    }
+
+    pub(super) fn soft_cross_entropy(logits: &Tensor, target: &Tensor, smoothing: f64) -> Result<Tensor> {
+        let classes = logits.dim(1)? as f64;
+        let target =
+            target.detach().to_dtype(logits.dtype())?.affine(1.0 - smoothing, smoothing / classes)?;
+        (log_softmax(logits)? * target)?.sum(D::Minus1)?.neg()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::agrees;
+    use candle_core::Device;
+
+    #[test]
+    fn cross_entropy_agrees_with_its_composition() -> Result<()> {
+        let labels = Tensor::new(&[3i64, 0, 9, 3, 5], &Device::Cpu)?;
+        let target: Vec<f32> = (0..50).map(|i| (i % 7) as f32 * 0.1).collect();
+        let target = Tensor::from_vec(target, (5, 10), &Device::Cpu)?;
+        for reduction in [Reduction::Mean, Reduction::None] {
+            for smoothing in [0.0, 0.1] {
+                agrees(&[&[5, 10]], |x| cross_entropy(&(&x[0] * 4.0)?, &labels, smoothing, reduction))?;
+                agrees(&[&[5, 10]], |x| soft_cross_entropy(&(&x[0] * 4.0)?, &target, smoothing, reduction))?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_label_out_of_range_is_an_error() -> Result<()> {
+        let logits = Tensor::zeros((2, 3), DType::F32, &Device::Cpu)?;
+        for labels in [Tensor::new(&[0u32, 3], &Device::Cpu)?, Tensor::new(&[-1i64, 0], &Device::Cpu)?] {
+            let error = cross_entropy(&logits, &labels, 0.0, Reduction::Mean).map_err(|e| e.to_string());
+            assert!(error.is_err_and(|e| e.contains("out of range, expected 0 to 2")));
+        }
+        assert!(cross_entropy(&logits, &Tensor::new(&[0u32], &Device::Cpu)?, 0.0, Reduction::Mean).is_err());
+        assert!(soft_cross_entropy(&logits, &logits.t()?, 0.0, Reduction::Mean).is_err());
+        Ok(())
+    }
+}

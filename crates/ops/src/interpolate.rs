@@ -1,0 +1,162 @@
+//! Resizing of maps, alone and with the softmax over images that ends the mask generator.
+
+use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use adautomix_kernels::resize::{self, Resize, Taps};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+
+/// How values between pixels are found. Pixel centres are at half positions (`align_corners=False`); nothing is smoothed
+/// before a reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interpolation {
+    /// The pixel at `floor(i / scale)`.
+    Nearest,
+    /// Linear between the two nearest centres on each axis.
+    Bilinear,
+    /// Cubic convolution with `a = -0.75` over four pixels on each axis.
+    Bicubic,
+}
+
+impl Interpolation {
+    fn resize(self, [height, width]: [usize; 2], [out_height, out_width]: [usize; 2]) -> Resize {
+        let taps = match self {
+            Self::Nearest => Taps::nearest,
+            Self::Bilinear => Taps::bilinear,
+            Self::Bicubic => Taps::bicubic,
+        };
+        Resize { rows: taps(height, out_height), columns: taps(width, out_width) }
+    }
+}
+
+/// Resizes `x` `[B, C, h, w]` to `size` `[H, W]`, as PyTorch's `interpolate` with `align_corners=False`.
+///
+/// # Errors
+/// If a side is 0.
+pub fn interpolate(x: &Tensor, mode: Interpolation, size: [usize; 2]) -> Result<Tensor> {
+    resize(x, mode.resize(input_size("interpolate", x, size)?, size))
+}
+
+/// Resizes the planes `x` `[B, N, h, w]` to `size` `[H, W]`, then takes the softmax over the `N` planes at every pixel:
+/// the masks of the generator (Eq. 6 of the paper, in the published order).
+///
+/// # Errors
+/// If a side is 0.
+pub fn upsample_softmax(x: &Tensor, mode: Interpolation, size: [usize; 2]) -> Result<Tensor> {
+    let resize = mode.resize(input_size("upsample_softmax", x, size)?, size);
+    if on_kernels(x) {
+        return x.contiguous()?.apply_op1(UpsampleSoftmax { resize });
+    }
+    candle_nn::ops::softmax(&composed::resize(x, &resize)?, 1)
+}
+
+fn input_size(op: &str, x: &Tensor, size: [usize; 2]) -> Result<[usize; 2]> {
+    let (_, _, height, width) = x.dims4()?;
+    if [height, width].contains(&0) || size.contains(&0) {
+        bail!("{op}: can't resize {height}x{width} to {}x{}", size[0], size[1]);
+    }
+    Ok([height, width])
+}
+
+/// Applies fixed linear maps along rows and columns of `x` `[B, C, h, w]`.
+pub(crate) fn resize(x: &Tensor, resize: Resize) -> Result<Tensor> {
+    if on_kernels(x) { x.contiguous()?.apply_op1(ResizeOp { resize }) } else { composed::resize(x, &resize) }
+}
+
+/// The result's shape.
+fn resized(resize: &Resize, layout: &Layout) -> Result<(usize, usize, usize, usize)> {
+    let (batch, channels, _, _) = layout.shape().dims4()?;
+    Ok((batch, channels, resize.rows.output(), resize.columns.output()))
+}
+
+struct ResizeOp {
+    resize: Resize,
+}
+
+impl CustomOp1 for ResizeOp {
+    fn name(&self) -> &'static str {
+        "resize"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let shape = resized(&self.resize, layout)?;
+        let mut y = vec![0.0; shape.0 * shape.1 * shape.2 * shape.3];
+        resize::forward(&self.resize, slice(storage, layout)?, &mut y);
+        output(y, shape)
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let mut dx = vec![0.0; x.elem_count()];
+        with_slices([&detached(dy)?], |[dy]| {
+            resize::backward(&self.resize, dy, &mut dx);
+            Ok(())
+        })?;
+        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+    }
+}
+
+struct UpsampleSoftmax {
+    resize: Resize,
+}
+
+impl CustomOp1 for UpsampleSoftmax {
+    fn name(&self) -> &'static str {
+        "upsample-softmax"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let shape = resized(&self.resize, layout)?;
+        let mut y = vec![0.0; shape.0 * shape.1 * shape.2 * shape.3];
+        resize::softmax_forward(&self.resize, shape.1, slice(storage, layout)?, &mut y);
+        output(y, shape)
+    }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let mut dx = vec![0.0; x.elem_count()];
+        with_slices([y, &detached(dy)?], |[y, dy]| {
+            resize::softmax_backward(&self.resize, x.dim(1)?, y, dy, &mut dx);
+            Ok(())
+        })?;
+        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+    }
+}
+
+mod composed {
+    use super::*;
+
+    /// Two products with the dense matrices of the maps.
+    pub(super) fn resize(x: &Tensor, resize: &Resize) -> Result<Tensor> {
+        let (batch, channels, height, width) = x.dims4()?;
+        let (rows, columns) = (resize.rows.output(), resize.columns.output());
+        let matrix = |taps: &Taps| {
+            let shape = (taps.output(), taps.input());
+            Tensor::from_vec(taps.matrix(), shape, x.device())?.to_dtype(x.dtype())?.t()?.contiguous()
+        };
+        let wide = x.reshape((batch * channels * height, width))?.matmul(&matrix(&resize.columns)?)?;
+        let turned = wide.reshape((batch * channels, height, columns))?.transpose(1, 2)?.contiguous()?;
+        let tall = turned.reshape((batch * channels * columns, height))?.matmul(&matrix(&resize.rows)?)?;
+        tall.reshape((batch, channels, columns, rows))?.transpose(2, 3)?.contiguous()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::agrees;
+
+    #[test]
+    fn resizing_agrees_with_its_matrices() -> Result<()> {
+        for mode in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic] {
+            agrees(&[&[2, 3, 5, 4]], |x| interpolate(&x[0], mode, [12, 9]))?;
+            agrees(&[&[1, 2, 9, 7]], |x| interpolate(&x[0], mode, [4, 7]))?;
+            agrees(&[&[2, 3, 4, 5]], |x| upsample_softmax(&x[0], mode, [8, 15]))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_empty_side_is_an_error() -> Result<()> {
+        let x = Tensor::zeros((1, 1, 2, 2), candle_core::DType::F32, &candle_core::Device::Cpu)?;
+        assert!(interpolate(&x, Interpolation::Bilinear, [0, 4]).is_err());
+        assert!(upsample_softmax(&x, Interpolation::Nearest, [4, 0]).is_err());
+        Ok(())
+    }
+}

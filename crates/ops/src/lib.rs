@@ -1,0 +1,50 @@
+//! The operations of training as differentiable functions on [`candle_core::Tensor`].
+//!
+//! On a contiguous `f32` CPU tensor each is one node of candle's graph, with a backward of its own over the loops of
+//! `adautomix-kernels`; elsewhere the same function is composed of candle's own differentiable operations (module
+//! `composed` of each file, which is also what the tests compare with). The backward of a node does no work for an
+//! operand that no variable depends on, and follows PyTorch at kinks and ties.
+//!
+//! ```
+//! use adautomix_ops::{ConvSpec, conv2d};
+//! use candle_core::{DType, Device, Tensor, Var};
+//!
+//! # fn main() -> candle_core::Result<()> {
+//! let images = Tensor::ones((2, 3, 8, 8), DType::F32, &Device::Cpu)?;
+//! let weight = Var::ones((4, 3, 3, 3), DType::F32, &Device::Cpu)?;
+//! let y = conv2d(&images, &weight, None, &ConvSpec::new(2, 1))?;
+//! assert_eq!(y.dims(), [2, 4, 4, 4]);
+//! let gradients = y.sum_all()?.backward()?;
+//! assert_eq!(gradients.get(&weight).map(|g| g.dims().to_vec()), Some(vec![4, 3, 3, 3]));
+//! # Ok(())
+//! # }
+//! ```
+
+mod batch_norm;
+mod conv;
+mod custom;
+mod linear;
+
+pub use batch_norm::{Epilogue, Moments, batch_norm_eval, batch_norm_train};
+pub use conv::{ConvSpec, conv2d};
+pub use linear::linear;
+
+mod activation;
+mod blend;
+mod cosine;
+mod cross_entropy;
+mod interpolate;
+mod layer_norm;
+mod mask_attention;
+#[cfg(test)]
+mod oracle;
+mod pool;
+
+pub use activation::{gelu, relu};
+pub use blend::{linear_mix, mix_images, paste_box};
+pub use cosine::cosine_similarity;
+pub use cross_entropy::{Reduction, cross_entropy, soft_cross_entropy};
+pub use interpolate::{Interpolation, interpolate, upsample_softmax};
+pub use layer_norm::{layer_norm, layer_norm_channels_first};
+pub use mask_attention::{MaskAttention, mask_attention};
+pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};

@@ -1,0 +1,168 @@
+//! Pooling over windows and over whole maps.
+
+use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::interpolate::resize;
+use adautomix_kernels::pool::{self, Window};
+use adautomix_kernels::resize::{Resize, Taps};
+use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
+
+/// The largest value of each window of `x` `[B, C, H, W]`; `kernel`, `stride` and `padding` are `[rows, columns]`.
+///
+/// Padding never wins, even where every value is negative. The gradient goes to the first maximum of a window in row-major
+/// order, as in PyTorch.
+///
+/// # Errors
+/// If the window doesn't fit or padding is more than half of it.
+pub fn max_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Result<Tensor> {
+    let window = window("max_pool2d", x, kernel, stride, padding)?;
+    if on_kernels(x) {
+        x.contiguous()?.apply_op1(MaxPool { window })
+    } else {
+        composed::max_pool2d(x, &window)
+    }
+}
+
+/// The mean of each window of `x` `[B, C, H, W]`; zeros that are padded count, as in PyTorch by default.
+///
+/// # Errors
+/// As [`max_pool2d`].
+pub fn avg_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Result<Tensor> {
+    let window = window("avg_pool2d", x, kernel, stride, padding)?;
+    let taps = |axis: usize| Taps::average(window.input[axis], kernel[axis], stride[axis], padding[axis]);
+    resize(x, Resize { rows: taps(0), columns: taps(1) })
+}
+
+/// The mean of each map: `[B, C, H, W]` to `[B, C]`.
+///
+/// # Errors
+/// If `x` hasn't four dimensions.
+pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
+    x.dims4()?;
+    if on_kernels(x) { x.contiguous()?.apply_op1(GlobalAverage) } else { x.flatten_from(2)?.mean(D::Minus1) }
+}
+
+fn window(
+    op: &str,
+    x: &Tensor,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Result<Window> {
+    let (_, _, height, width) = x.dims4()?;
+    let window = Window { input: [height, width], kernel, stride, padding };
+    let half = |axis: usize| kernel[axis] >= 1 && stride[axis] >= 1 && 2 * padding[axis] <= kernel[axis];
+    if !(half(0) && half(1)) || window.output().is_none() {
+        bail!(
+            "{op}: kernel {kernel:?}, stride {stride:?}, padding {padding:?} don't fit a {height}x{width} map"
+        );
+    }
+    Ok(window)
+}
+
+/// Sizes of the input and output of a window that [`window`] has checked.
+fn sizes(window: &Window, layout: &Layout) -> Result<(usize, usize, Shape)> {
+    let (batch, channels, _, _) = layout.shape().dims4()?;
+    let [rows, columns] = window.output().unwrap_or_default();
+    Ok((batch * channels, rows * columns, (batch, channels, rows, columns).into()))
+}
+
+struct MaxPool {
+    window: Window,
+}
+
+impl CustomOp1 for MaxPool {
+    fn name(&self) -> &'static str {
+        "max-pool2d"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (maps, area, shape) = sizes(&self.window, layout)?;
+        let mut y = vec![0.0; maps * area];
+        pool::max_forward(slice(storage, layout)?, &self.window, &mut y);
+        output(y, shape)
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let mut dx = vec![0.0; x.elem_count()];
+        with_slices([x, &detached(dy)?], |[x, dy]| {
+            pool::max_backward(x, &self.window, dy, &mut dx);
+            Ok(())
+        })?;
+        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+    }
+}
+
+struct GlobalAverage;
+
+impl CustomOp1 for GlobalAverage {
+    fn name(&self) -> &'static str {
+        "global-avg-pool"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, channels, height, width) = layout.shape().dims4()?;
+        let mut y = vec![0.0; batch * channels];
+        pool::global_average_forward(slice(storage, layout)?, height * width, &mut y);
+        output(y, (batch, channels))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (_, _, height, width) = x.dims4()?;
+        let mut dx = vec![0.0; x.elem_count()];
+        with_slices([&detached(dy)?], |[dy]| {
+            pool::global_average_backward(dy, height * width, &mut dx);
+            Ok(())
+        })?;
+        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+    }
+}
+
+mod composed {
+    use super::*;
+
+    /// Takes the maximum over the taps of the window, one after the other. A tap in the padding reads the edge instead:
+    /// with padding of at most half a window the edge belongs to the window, so that the maximum is the same.
+    pub(super) fn max_pool2d(x: &Tensor, window: &Window) -> Result<Tensor> {
+        let [rows, columns] = window.output().unwrap_or_default();
+        let along = |axis: usize, tap: usize, count: usize| {
+            let at = |i: usize| (i * window.stride[axis] + tap).saturating_sub(window.padding[axis]);
+            let index: Vec<u32> = (0..count).map(|i| at(i).min(window.input[axis] - 1) as u32).collect();
+            Tensor::new(index, x.device())
+        };
+        let mut best: Option<Tensor> = None;
+        for row in 0..window.kernel[0] {
+            let x = x.index_select(&along(0, row, rows)?, 2)?;
+            for column in 0..window.kernel[1] {
+                let x = x.index_select(&along(1, column, columns)?, 3)?;
+                best = Some(match best {
+                    Some(best) => x.gt(&best)?.where_cond(&x, &best)?,
+                    None => x,
+                });
+            }
+        }
+        best.map_or_else(|| bail!("max_pool2d: an empty window"), Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::agrees;
+
+    #[test]
+    fn pools_agree_with_their_composition() -> Result<()> {
+        agrees(&[&[2, 3, 7, 9]], |x| max_pool2d(&x[0], [3, 3], [2, 2], [1, 1]))?;
+        agrees(&[&[1, 2, 5, 8]], |x| max_pool2d(&x[0], [2, 3], [1, 2], [1, 0]))?;
+        agrees(&[&[2, 2, 5, 6]], |x| avg_pool2d(&x[0], [2, 3], [2, 1], [1, 1]))?;
+        agrees(&[&[2, 3, 4, 5]], |x| global_avg_pool(&x[0]))
+    }
+
+    #[test]
+    fn a_window_that_does_not_fit_is_an_error() -> Result<()> {
+        let x = Tensor::zeros((1, 1, 2, 2), candle_core::DType::F32, &candle_core::Device::Cpu)?;
+        assert!(max_pool2d(&x, [3, 3], [1, 1], [0, 0]).is_err());
+        assert!(max_pool2d(&x, [2, 2], [1, 1], [2, 2]).is_err());
+        assert!(avg_pool2d(&x, [2, 2], [0, 1], [0, 0]).is_err());
+        Ok(())
+    }
+}

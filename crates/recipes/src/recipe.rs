@@ -1,0 +1,226 @@
+//! The recipe: everything that decides a run, except where it happens.
+
+use serde::{Deserialize, Serialize};
+
+use crate::claim::Claim;
+use crate::method::Method;
+
+/// A whole, valid recipe. [`Library::load`](crate::Library::load) and [`Recipe::from_toml`] make them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Recipe {
+    /// The name that it was found by, as `cifar100/resnet18/adautomix`.
+    pub name: String,
+    /// The pictures and what is done to them before mixing.
+    pub data: Data,
+    /// The network that is trained.
+    pub network: Network,
+    /// Length, batch, seed.
+    pub training: Training,
+    /// How weights follow gradients.
+    pub optimizer: Optimizer,
+    /// How the learning rate changes during the run.
+    pub schedule: Schedule,
+    /// The moving average of the network, where the method has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Teacher>,
+    /// The mixing method.
+    pub method: Method,
+    /// The published figure that the recipe is meant to reproduce.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+}
+
+impl Recipe {
+    /// Steps in one epoch over `train_pictures` pictures; a step is one batch.
+    #[must_use]
+    pub fn steps_per_epoch(&self, train_pictures: usize) -> usize {
+        let batch = self.training.batch_size.max(1);
+        if self.training.drop_last {
+            train_pictures / batch
+        } else {
+            train_pictures.div_ceil(batch)
+        }
+    }
+
+    /// Steps in the whole run: `training.steps` where given, else those of all epochs.
+    #[must_use]
+    pub fn total_steps(&self, train_pictures: usize) -> usize {
+        self.training
+            .steps
+            .unwrap_or(self.training.epochs * self.steps_per_epoch(train_pictures))
+    }
+}
+
+/// The pictures and what is done to them before mixing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The data set, as `cifar100` or `synthetic`.
+    pub name: String,
+    /// Side of the picture that the network sees, in pixels.
+    pub input_size: usize,
+    /// Use only the first so many training pictures; how many are drawn, for `synthetic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_pictures: Option<usize>,
+    /// Use only the first so many test pictures; how many are drawn, for `synthetic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_pictures: Option<usize>,
+    /// Pixels reflected on each side before a random crop back to size; 0 crops nothing.
+    pub pad: usize,
+    /// Whether half of the training pictures are mirrored, left to right.
+    pub flip: bool,
+    /// Mean of red, green and blue, on a scale from 0 to 1, that is taken off.
+    pub mean: [f64; 3],
+    /// Standard deviation of red, green and blue, on a scale from 0 to 1, that is divided by.
+    pub std: [f64; 3],
+}
+
+/// The network that is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// The backbone, as `resnet18-cifar`.
+    pub name: String,
+    /// How many heads it has.
+    pub heads: Heads,
+}
+
+/// How many heads a network has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Heads {
+    /// One for all pictures.
+    One,
+    /// One for unmixed and one for mixed pictures.
+    Two,
+}
+
+/// Length, batch, seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Passes over the training pictures.
+    pub epochs: usize,
+    /// Length of the run in steps, in place of `epochs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Pictures in a step.
+    pub batch_size: usize,
+    /// What all chance is drawn from.
+    pub seed: u64,
+    /// Steps whose gradients are averaged for one update of the weights.
+    pub accumulate: usize,
+    /// Largest norm that all gradients together may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Whether the last, smaller batch of an epoch is left out.
+    pub drop_last: bool,
+}
+
+/// How weights follow gradients.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Optimizer {
+    /// The rule.
+    pub name: OptimizerName,
+    /// Learning rate at the start.
+    pub lr: f64,
+    /// Share of the last update that is kept.
+    pub momentum: f64,
+    /// Whether the momentum is Nesterov's.
+    pub nesterov: bool,
+    /// Share of every weight that is added to its gradient.
+    pub weight_decay: f64,
+    /// The generator's own rate, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator: Option<GeneratorOptimizer>,
+}
+
+/// The rules for updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+}
+
+/// The generator's own rate; it follows the schedule without its warm-up and takes the momentum of the optimizer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeneratorOptimizer {
+    /// Learning rate at the start.
+    pub lr: f64,
+    /// Learning rate that the schedule falls to.
+    pub min_lr: f64,
+    /// Share of every weight that is added to its gradient.
+    pub weight_decay: f64,
+}
+
+/// How the learning rate changes during the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// The curve.
+    pub name: ScheduleName,
+    /// Learning rate that it falls to.
+    pub min_lr: f64,
+    /// How often it changes.
+    pub by: TimeUnit,
+    /// A slower start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
+}
+
+/// The curves of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScheduleName {
+    /// Half a cosine, from the rate at the start to the lowest.
+    Cosine,
+}
+
+/// What a schedule counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeUnit {
+    /// Epochs.
+    Epoch,
+    /// Steps.
+    Step,
+}
+
+/// A linear rise of the learning rate at the start of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warmup {
+    /// Its length.
+    pub length: usize,
+    /// What the length counts; the rate rises at every step either way.
+    pub by: TimeUnit,
+    /// Share of the scheduled rate at the first step.
+    pub ratio: f64,
+}
+
+/// The moving average of the network: momentum rises along half a cosine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Teacher {
+    /// Momentum at the start.
+    pub base_momentum: f64,
+    /// Momentum at the end.
+    pub end_momentum: f64,
+    /// Where the rise begins and ends, as shares of all steps.
+    pub scope: [f64; 2],
+    /// What the momentum does before the rise begins.
+    pub before_scope: BeforeScope,
+}
+
+/// What the teacher's momentum does before its rise begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BeforeScope {
+    /// It stays at the start's.
+    Constant,
+    /// It rises linearly to the end's.
+    Linear,
+}

@@ -1,0 +1,239 @@
+//! The ranges of a recipe's values, and what fits together.
+
+use std::fmt::Display;
+
+use crate::claim::{ClaimedNetwork, Head};
+use crate::error::Error;
+use crate::layers::Origins;
+use crate::method::{AdAutoMix, MarginRule, Method};
+use crate::recipe::{Heads, Recipe};
+
+/// Checks a recipe whose types are right.
+pub(crate) fn validate(recipe: &Recipe, origins: &Origins) -> Result<(), Error> {
+    let check = Check { origins };
+    check.data(recipe)?;
+    check.training(recipe)?;
+    check.optimizer(recipe)?;
+    check.teacher(recipe)?;
+    check.method(recipe)?;
+    check.claim(recipe)
+}
+
+struct Check<'a> {
+    origins: &'a Origins,
+}
+
+impl Check<'_> {
+    fn that(&self, holds: bool, key: &str, found: impl Display, expected: &str) -> Result<(), Error> {
+        if holds {
+            return Ok(());
+        }
+        Err(Error::Value {
+            origin: self.origins.of(key),
+            key: key.to_owned(),
+            found: found.to_string(),
+            expected: expected.to_owned(),
+        })
+    }
+
+    fn at_least_1(&self, value: usize, key: &str) -> Result<(), Error> {
+        self.that(value >= 1, key, value, "1 or more")
+    }
+
+    fn positive(&self, value: f64, key: &str) -> Result<(), Error> {
+        self.that(value > 0.0 && value.is_finite(), key, value, "a number above 0")
+    }
+
+    fn within(&self, value: f64, range: [f64; 2], key: &str) -> Result<(), Error> {
+        let holds = (range[0]..=range[1]).contains(&value);
+        self.that(
+            holds,
+            key,
+            value,
+            &format!("a number from {} to {}", range[0], range[1]),
+        )
+    }
+
+    fn data(&self, recipe: &Recipe) -> Result<(), Error> {
+        let data = &recipe.data;
+        self.at_least_1(data.input_size, "data.input_size")?;
+        self.that(
+            data.pad < data.input_size,
+            "data.pad",
+            data.pad,
+            "less than `data.input_size`",
+        )?;
+        for (count, key) in [
+            (data.train_pictures, "data.train_pictures"),
+            (data.test_pictures, "data.test_pictures"),
+        ] {
+            if let Some(count) = count {
+                self.at_least_1(count, key)?;
+            }
+            let drawn = data.name == "synthetic";
+            self.that(
+                !drawn || count.is_some(),
+                key,
+                "not given",
+                "how many pictures to draw",
+            )?;
+        }
+        for channel in 0..3 {
+            let (mean, deviation) = (data.mean[channel], data.std[channel]);
+            self.that(mean.is_finite(), "data.mean", mean, "finite numbers")?;
+            self.positive(deviation, "data.std")?;
+        }
+        Ok(())
+    }
+
+    fn training(&self, recipe: &Recipe) -> Result<(), Error> {
+        let training = &recipe.training;
+        self.at_least_1(training.epochs, "training.epochs")?;
+        self.at_least_1(training.steps.unwrap_or(1), "training.steps")?;
+        self.at_least_1(training.batch_size, "training.batch_size")?;
+        self.at_least_1(training.accumulate, "training.accumulate")?;
+        self.positive(training.clip_norm.unwrap_or(1.0), "training.clip_norm")
+    }
+
+    fn optimizer(&self, recipe: &Recipe) -> Result<(), Error> {
+        let (optimizer, schedule) = (&recipe.optimizer, &recipe.schedule);
+        self.positive(optimizer.lr, "optimizer.lr")?;
+        self.that(
+            (0.0..1.0).contains(&optimizer.momentum),
+            "optimizer.momentum",
+            optimizer.momentum,
+            "0 or more, below 1",
+        )?;
+        self.that(
+            !optimizer.nesterov || optimizer.momentum > 0.0,
+            "optimizer.nesterov",
+            optimizer.nesterov,
+            "false where `optimizer.momentum` is 0",
+        )?;
+        self.within(optimizer.weight_decay, [0.0, 1.0], "optimizer.weight_decay")?;
+        self.within(schedule.min_lr, [0.0, optimizer.lr], "schedule.min_lr")?;
+        if let Some(warmup) = &schedule.warmup {
+            self.at_least_1(warmup.length, "schedule.warmup.length")?;
+            self.within(warmup.ratio, [0.0, 1.0], "schedule.warmup.ratio")?;
+        }
+        let Some(generator) = &optimizer.generator else {
+            return Ok(());
+        };
+        self.that(
+            matches!(recipe.method, Method::AdAutoMix(_)),
+            "optimizer.generator",
+            "given",
+            "none: the method has no generator",
+        )?;
+        self.positive(generator.lr, "optimizer.generator.lr")?;
+        self.within(
+            generator.min_lr,
+            [0.0, generator.lr],
+            "optimizer.generator.min_lr",
+        )?;
+        self.within(
+            generator.weight_decay,
+            [0.0, 1.0],
+            "optimizer.generator.weight_decay",
+        )
+    }
+
+    fn teacher(&self, recipe: &Recipe) -> Result<(), Error> {
+        let Some(teacher) = &recipe.teacher else {
+            return self.that(
+                !recipe.method.has_teacher(),
+                "teacher",
+                "not given",
+                "a table: the method has a teacher",
+            );
+        };
+        self.that(
+            recipe.method.has_teacher(),
+            "teacher",
+            "given",
+            "none: the method has no teacher",
+        )?;
+        self.within(teacher.base_momentum, [0.0, 1.0], "teacher.base_momentum")?;
+        self.within(
+            teacher.end_momentum,
+            [teacher.base_momentum, 1.0],
+            "teacher.end_momentum",
+        )?;
+        let [from, to] = teacher.scope;
+        let holds = (0.0..=1.0).contains(&from) && from < to && to <= 1.0;
+        self.that(
+            holds,
+            "teacher.scope",
+            format!("[{from}, {to}]"),
+            "two rising numbers from 0 to 1",
+        )
+    }
+
+    fn method(&self, recipe: &Recipe) -> Result<(), Error> {
+        match &recipe.method {
+            Method::Vanilla => {}
+            Method::MixUp(method) => self.positive(method.beta_parameter, "method.beta_parameter")?,
+            Method::CutMix(method) => self.positive(method.beta_parameter, "method.beta_parameter")?,
+            Method::AdAutoMix(method) => return self.adautomix(method),
+        }
+        self.that(
+            recipe.network.heads == Heads::One,
+            "network.heads",
+            "\"two\"",
+            "\"one\": the method has no use for a second head",
+        )
+    }
+
+    fn adautomix(&self, method: &AdAutoMix) -> Result<(), Error> {
+        self.that(method.images >= 2, "method.images", method.images, "2 or more")?;
+        self.positive(method.beta_parameter, "method.beta_parameter")?;
+        self.within(method.linear_weight, [0.0, 1.0], "method.linear_weight")?;
+        self.within(method.teacher_weight, [0.0, 1.0], "method.teacher_weight")?;
+        self.at_least_1(method.adversarial_interval, "method.adversarial_interval")?;
+        self.within(method.margin, [0.0, 1.0], "method.margin")?;
+        let (fits, expected) = match method.margin_rule {
+            MarginRule::Pair => (
+                method.images == 2,
+                "a rule for `method.images` above 2: author, openmixup or none",
+            ),
+            MarginRule::Author | MarginRule::OpenMixup => {
+                (method.images > 2, "a rule for `method.images` = 2: pair or none")
+            }
+            MarginRule::None => (true, ""),
+        };
+        self.that(
+            fits,
+            "method.margin_rule",
+            format!("{:?}", method.margin_rule).to_lowercase(),
+            expected,
+        )?;
+        self.at_least_1(method.generator.reduction, "method.generator.reduction")?;
+        self.at_least_1(
+            method.generator.upsampling_factor,
+            "method.generator.upsampling_factor",
+        )
+    }
+
+    fn claim(&self, recipe: &Recipe) -> Result<(), Error> {
+        let Some(claim) = &recipe.claim else { return Ok(()) };
+        self.that(
+            claim.value.is_finite(),
+            "claim.value",
+            claim.value,
+            "a finite number",
+        )?;
+        self.at_least_1(claim.epochs, "claim.epochs")?;
+        self.that(
+            claim.network == ClaimedNetwork::Student || recipe.teacher.is_some(),
+            "claim.network",
+            "\"teacher\"",
+            "\"student\": the method has no teacher",
+        )?;
+        self.that(
+            claim.head == Head::One || recipe.network.heads == Heads::Two,
+            "claim.head",
+            "\"mix\"",
+            "\"one\": the network has one head",
+        )
+    }
+}

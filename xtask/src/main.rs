@@ -1,0 +1,48 @@
+//! `cargo xtask`: plans runs, launches the program `adautomix` for them and makes the tables; checks the code.
+//!
+//! Nothing here knows of tensors: it builds in seconds, and each run is a process of its own.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to whoever started it")]
+
+mod check;
+mod paper;
+mod program;
+mod reproduce;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Plans and launches runs of `adautomix`, makes the tables, checks the code.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = program::help())]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs what a table of the paper needs, and makes the table
+    Reproduce(reproduce::Arguments),
+    /// Runs every check of the code, the cheapest first
+    Check,
+    /// Checks what the compiler doesn't: edges between crates, headers, recipes
+    Tidy,
+    #[command(external_subcommand)]
+    Program(Vec<String>),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Check => check::run(),
+        Command::Tidy => tidy::run(),
+        Command::Program(arguments) => program::hand_over(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

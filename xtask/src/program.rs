@@ -1,0 +1,62 @@
+//! The program `adautomix`: building it, finding it, handing over to it.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::workspace;
+
+/// Names another program to launch in place of the one built here.
+const OTHER_PROGRAM: &str = "ADAUTOMIX_BIN";
+
+/// Commands that are handed over.
+const COMMANDS: [&str; 7] = ["train", "evaluate", "mix", "data", "parity", "bench", "doctor"];
+
+/// The line on them below the help.
+pub(crate) fn help() -> String {
+    format!(
+        "Handed over to `adautomix`, built in release, with all arguments: {}.\nTry `cargo xtask train --help`.",
+        COMMANDS.join(", ")
+    )
+}
+
+/// Builds the program in release and says where it is.
+pub(crate) fn build() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os(OTHER_PROGRAM) {
+        return Ok(PathBuf::from(program));
+    }
+    let status = workspace::cargo()
+        .args(["build", "--release", "--package", "adautomix"])
+        .status()
+        .context("cargo cannot be started")?;
+    ensure!(status.success(), "`adautomix` could not be built");
+    let name = format!("adautomix{}", std::env::consts::EXE_SUFFIX);
+    Ok(workspace::metadata()?.target_directory.join("release").join(name))
+}
+
+/// Runs the program with all arguments; its exit code becomes ours.
+pub(crate) fn hand_over(arguments: &[String]) -> Result<ExitCode> {
+    let name = arguments.first().map_or("", String::as_str);
+    if !COMMANDS.contains(&name) {
+        eprintln!("error: no command `{name}`\n\n{}\nFor the others, try `cargo xtask --help`.", help());
+        return Ok(ExitCode::from(2));
+    }
+    let program = build()?;
+    let mut command = Command::new(&program);
+    command.args(arguments);
+    replace_this_process(&mut command).with_context(|| format!("{}: cannot be started", program.display()))
+}
+
+/// On Unix the program takes this process's place, so that signals reach it and nothing stands between.
+#[cfg(unix)]
+fn replace_this_process(command: &mut Command) -> std::io::Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec())
+}
+
+#[cfg(not(unix))]
+fn replace_this_process(command: &mut Command) -> std::io::Result<ExitCode> {
+    let code = command.status()?.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
