@@ -35,11 +35,6 @@ pub trait Backbone: Send + Sync {
     /// If the shape doesn't fit.
     fn pool(&self, map: &Tensor) -> Result<Tensor>;
 
-    /// The stage whose map the mask generator sees: the last but one.
-    fn mixing_stage(&self) -> usize {
-        self.stages() - 2
-    }
-
     /// The whole pass over images `[B, 3, H, W]`.
     ///
     /// # Errors
@@ -51,10 +46,7 @@ pub trait Backbone: Send + Sync {
             map = self.stage(index, &map, pass)?;
             stages.push(map.clone());
         }
-        Ok(Features {
-            pooled: self.pool(&map)?,
-            stages,
-        })
+        Ok(Features { pooled: self.pool(&map)?, stages })
     }
 }
 

@@ -75,20 +75,13 @@ pub fn config(name: &str) -> Result<ResNetConfig> {
         "resnext50_32x4d" => (Block::Bottleneck, vec![3, 4, 6, 3], 32, 4, 64),
         _ => (Block::Basic, vec![3, 3, 3], 1, 64, 16),
     };
-    Ok(ResNetConfig {
-        block,
-        layers,
-        groups,
-        width_per_group,
-        width,
-        stem,
-    })
+    Ok(ResNetConfig { block, layers, groups, width_per_group, width, stem })
 }
 
 /// Builds a network by name.
 ///
 /// # Errors
 /// If the name is none of [`NAMES`], or `vb` has no such tensors.
-pub fn build(name: &str, vb: VarBuilder<'_>) -> Result<Box<dyn Backbone>> {
+pub fn build(name: &str, vb: &VarBuilder<'_>) -> Result<Box<dyn Backbone>> {
     Ok(Box::new(ResNet::new(config(name)?, vb)?))
 }

@@ -19,10 +19,7 @@ impl Linear {
     /// # Errors
     /// If `vb` has no such tensors.
     pub fn new(inputs: usize, outputs: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        let init = Init::Randn {
-            mean: 0.0,
-            stdev: 0.01,
-        };
+        let init = Init::Randn { mean: 0.0, stdev: 0.01 };
         Ok(Self {
             weight: vb.get_with_hints((outputs, inputs), "weight", init)?,
             bias: vb.get_with_hints(outputs, "bias", Init::Const(0.0))?,
@@ -74,7 +71,7 @@ impl Classifier {
     ///
     /// # Errors
     /// If `vb` has no such tensors.
-    pub fn one_head(backbone: Box<dyn Backbone>, classes: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn one_head(backbone: Box<dyn Backbone>, classes: usize, vb: &VarBuilder<'_>) -> Result<Self> {
         let heads = Heads::One(Linear::new(width(&*backbone), classes, &vb.pp("fc"))?);
         Ok(Self { backbone, heads })
     }
@@ -83,7 +80,7 @@ impl Classifier {
     ///
     /// # Errors
     /// If `vb` has no such tensors.
-    pub fn two_heads(backbone: Box<dyn Backbone>, classes: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn two_heads(backbone: Box<dyn Backbone>, classes: usize, vb: &VarBuilder<'_>) -> Result<Self> {
         let inputs = width(&*backbone);
         let heads = Heads::Two {
             one_hot: Linear::new(inputs, classes, &vb.pp("head_one"))?,

@@ -37,22 +37,14 @@ impl ConvNorm {
     ) -> Result<Self> {
         let (input, output) = channels;
         // Kaiming normal by fan-out. PyTorch counts all outputs here, also of a grouped convolution.
-        let init = Init::Randn {
-            mean: 0.0,
-            stdev: (2.0 / (output * kernel * kernel) as f64).sqrt(),
-        };
+        let init = Init::Randn { mean: 0.0, stdev: (2.0 / (output * kernel * kernel) as f64).sqrt() };
         let weight = conv.get_with_hints((output, input / spec.groups, kernel, kernel), "weight", init)?;
-        Ok(Self {
-            weight,
-            spec,
-            norm: BatchNorm::new(output, start, norm)?,
-        })
+        Ok(Self { weight, spec, norm: BatchNorm::new(output, start, norm)? })
     }
 
     /// `x` `[B, C, H, W]` through all three.
     pub(crate) fn forward(&self, x: &Tensor, epilogue: Epilogue<'_>, pass: &mut Pass) -> Result<Tensor> {
-        self.norm
-            .forward(&conv2d(x, &self.weight, None, &self.spec)?, epilogue, pass)
+        self.norm.forward(&conv2d(x, &self.weight, None, &self.spec)?, epilogue, pass)
     }
 }
 
@@ -80,12 +72,7 @@ impl BatchNorm {
     }
 
     fn forward(&self, x: &Tensor, epilogue: Epilogue<'_>, pass: &mut Pass) -> Result<Tensor> {
-        let Self {
-            weight,
-            bias,
-            running_mean,
-            running_var,
-        } = self;
+        let Self { weight, bias, running_mean, running_var } = self;
         match pass.mode() {
             Mode::Eval => batch_norm_eval(x, weight, bias, running_mean, running_var, EPS, epilogue),
             Mode::Train => {

@@ -16,7 +16,7 @@
 //! # fn main() -> candle_core::Result<()> {
 //! let variables = VarMap::new();
 //! let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
-//! let classifier = Classifier::one_head(build("resnet20-cifar", vb.clone())?, 10, vb)?;
+//! let classifier = Classifier::one_head(build("resnet20-cifar", &vb)?, 10, &vb)?;
 //!
 //! let images = Tensor::zeros((2, 3, 32, 32), DType::F32, &Device::Cpu)?;
 //! let mut pass = Pass::train();

@@ -36,18 +36,12 @@ struct Record {
 impl Pass {
     /// A pass that normalises with the running statistics and records nothing.
     pub fn eval() -> Self {
-        Self {
-            mode: Mode::Eval,
-            records: Vec::new(),
-        }
+        Self { mode: Mode::Eval, records: Vec::new() }
     }
 
     /// A pass that normalises with the batch's statistics and records them.
     pub fn train() -> Self {
-        Self {
-            mode: Mode::Train,
-            records: Vec::new(),
-        }
+        Self { mode: Mode::Train, records: Vec::new() }
     }
 
     /// The mode.
@@ -62,9 +56,7 @@ impl Pass {
     /// If a buffer can't be written.
     pub fn commit(&self, times: usize) -> Result<()> {
         for record in &self.records {
-            record
-                .moments
-                .update(&record.running_mean, &record.running_var, MOMENTUM, times)?;
+            record.moments.update(&record.running_mean, &record.running_var, MOMENTUM, times)?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ impl ResNet {
     ///
     /// # Errors
     /// If `vb` has no such tensors, or the configuration contradicts itself.
-    pub fn new(config: ResNetConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn new(config: ResNetConfig, vb: &VarBuilder<'_>) -> Result<Self> {
         if config.layers.len() < 2 || config.layers.contains(&0) || config.width == 0 {
             bail!("a residual network needs two stages or more of one block or more, got {config:?}");
         }
@@ -33,14 +33,8 @@ impl ResNet {
             Stem::Imagenet => (7, ConvSpec::new(2, 3)),
             Stem::Cifar => (3, ConvSpec::new(1, 1)),
         };
-        let stem = ConvNorm::new(
-            (3, config.width),
-            kernel,
-            spec,
-            NormStart::One,
-            &vb.pp("conv1"),
-            &vb.pp("bn1"),
-        )?;
+        let stem =
+            ConvNorm::new((3, config.width), kernel, spec, NormStart::One, &vb.pp("conv1"), &vb.pp("bn1"))?;
         let mut input = config.width;
         let mut stages = Vec::with_capacity(config.layers.len());
         for (stage, &blocks) in config.layers.iter().enumerate() {
@@ -70,9 +64,7 @@ impl Backbone for ResNet {
         let Some(blocks) = self.stages.get(index) else {
             bail!("stage {index} asked of a network with {}", self.stages.len());
         };
-        blocks
-            .iter()
-            .try_fold(x.clone(), |x, block| block.forward(&x, pass))
+        blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x, pass))
     }
 
     fn stages(&self) -> usize {
@@ -132,10 +124,9 @@ impl Residual {
         let (inner, output) = (config.inner(stage), config.output(stage));
         // Kernel, channels and specification of each convolution in turn.
         let plan = match config.block {
-            Block::Basic => vec![
-                (3, (input, inner), ConvSpec::new(stride, 1)),
-                (3, (inner, output), ConvSpec::new(1, 1)),
-            ],
+            Block::Basic => {
+                vec![(3, (input, inner), ConvSpec::new(stride, 1)), (3, (inner, output), ConvSpec::new(1, 1))]
+            }
             Block::Bottleneck => vec![
                 (1, (input, inner), ConvSpec::new(1, 0)),
                 (3, (inner, inner), ConvSpec::new(stride, 1).groups(config.groups)),
@@ -145,25 +136,14 @@ impl Residual {
         let last = plan.len();
         let mut convs = Vec::with_capacity(last);
         for (number, (kernel, channels, spec)) in (1..).zip(plan) {
-            let start = if number == last {
-                NormStart::Zero
-            } else {
-                NormStart::One
-            };
+            let start = if number == last { NormStart::Zero } else { NormStart::One };
             let (conv, norm) = (vb.pp(format!("conv{number}")), vb.pp(format!("bn{number}")));
             convs.push(ConvNorm::new(channels, kernel, spec, start, &conv, &norm)?);
         }
         let downsample = if stride != 1 || input != output {
             let vb = vb.pp("downsample");
             let spec = ConvSpec::new(stride, 0);
-            Some(ConvNorm::new(
-                (input, output),
-                1,
-                spec,
-                NormStart::One,
-                &vb.pp(0),
-                &vb.pp(1),
-            )?)
+            Some(ConvNorm::new((input, output), 1, spec, NormStart::One, &vb.pp(0), &vb.pp(1))?)
         } else {
             None
         };
@@ -172,9 +152,7 @@ impl Residual {
 
     fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let (last, first) = self.convs.split_last().expect("a block has convolutions");
-        let hidden = first
-            .iter()
-            .try_fold(x.clone(), |x, conv| conv.forward(&x, Epilogue::Relu, pass))?;
+        let hidden = first.iter().try_fold(x.clone(), |x, conv| conv.forward(&x, Epilogue::Relu, pass))?;
         // The norms are met in another order than they have in the state dict; `Pass` doesn't mind.
         let shortcut = match &self.downsample {
             Some(projection) => projection.forward(x, Epilogue::None, pass)?,

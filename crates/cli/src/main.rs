@@ -1,27 +1,82 @@
 //! The program `adautomix`.
 
 mod commands;
+mod device;
+mod memory;
 mod parity;
+mod picture;
+mod progress;
+mod select;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
 
-use commands::parity::ParityArgs;
-
-/// Train, evaluate and look at mixing augmentation.
+/// Train, evaluate and look at mixing augmentation: Adversarial AutoMixup and the methods it is compared with.
 #[derive(Parser)]
-#[command(version)]
-enum Command {
-    Parity(ParityArgs),
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    Train(commands::train::TrainArgs),
+    Evaluate(commands::evaluate::EvaluateArgs),
+    Mix(commands::mix::MixArgs),
+    Data(commands::data::DataArgs),
+    Parity(commands::parity::ParityArgs),
+    Bench(commands::bench::BenchArgs),
+    Doctor(commands::doctor::DoctorArgs),
+}
+
+/// Stack of the thread that computes: candle walks the graph of a network by recursion.
+const STACK: usize = 256 << 20;
+
 fn main() -> ExitCode {
-    let result = match Command::parse() {
-        Command::Parity(args) => commands::parity::run(&args),
+    memory::keep_freed();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .init();
+    let command = Arguments::parse().command;
+    let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || run(command));
+    let result = match worker.map(std::thread::JoinHandle::join) {
+        Ok(Ok(result)) => result,
+        // The panic has been reported by its thread.
+        Ok(Err(_)) => return ExitCode::FAILURE,
+        Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        report(&error);
         ExitCode::FAILURE
     })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Train(args) => commands::train::run(args),
+        Command::Evaluate(args) => commands::evaluate::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Mix(args) => commands::mix::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Data(args) => commands::data::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Parity(args) => commands::parity::run(&args),
+        Command::Bench(args) => commands::bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => commands::doctor::run(&args).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Prints an error as one line; what a backtrace adds to it stands below and is left out.
+#[expect(clippy::print_stderr, reason = "this is where errors are printed")]
+fn report(error: &anyhow::Error) {
+    let mut causes: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let line = cause.to_string().lines().next().unwrap_or_default().trim_end().to_owned();
+        // Transparent errors repeat their source.
+        if causes.last().is_none_or(|last| !last.ends_with(&line)) {
+            causes.push(line);
+        }
+    }
+    eprintln!("error: {}", causes.join(": "));
 }

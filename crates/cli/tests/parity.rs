@@ -1,10 +1,10 @@
 //! The program reproduces every golden case in `tests/goldens`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-fn goldens(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens").join(folder)
+fn goldens(folder: &str) -> String {
+    format!("{}/../../tests/goldens/{folder}", env!("CARGO_MANIFEST_DIR"))
 }
 
 fn parity(arguments: &[&str]) -> Output {
@@ -14,7 +14,7 @@ fn parity(arguments: &[&str]) -> Output {
 
 /// Runs a folder of cases, as many as it is known to have.
 fn passes(folder: &str, cases: usize) {
-    let output = parity(&[goldens(folder).to_str().unwrap()]);
+    let output = parity(&[&goldens(folder)]);
     let (lines, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let failures: Vec<&str> = lines.lines().filter(|line| !line.starts_with("pass")).collect();
     assert_eq!(failures, [format!("{cases} passed, 0 failed")], "{errors}");
@@ -38,7 +38,7 @@ fn layers_and_networks_are_what_the_goldens_say() {
 
 #[test]
 fn only_selects_by_op() {
-    let output = parity(&[goldens("core").to_str().unwrap(), "--only", "mix_images,adv_schedule"]);
+    let output = parity(&[&goldens("core"), "--only", "mix_images,adv_schedule"]);
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(lines.lines().count(), 5, "{lines}");
     assert!(lines.ends_with("4 passed, 0 failed\n"), "{lines}");
@@ -55,8 +55,8 @@ fn write_case(folder: &Path, op: &str, expected: f32) -> String {
     bytes.extend(header.as_bytes());
     bytes.extend([2f32, expected].iter().flat_map(|value| value.to_le_bytes()));
     let path = folder.join(format!("{op}.safetensors"));
-    std::fs::write(&path, bytes).unwrap();
-    path.to_str().unwrap().to_string()
+    std::fs::write(&path, bytes).expect("the folder can be written");
+    path.to_str().expect("the path is text").to_string()
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn what_is_no_case_is_an_error() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("it is not a safetensors file"));
     for (arguments, says) in [
         (vec!["does-not-exist"], "`does-not-exist` does not exist"),
-        (vec![goldens("core").to_str().unwrap(), "--only", "nothing"], "no case to run"),
+        (vec![&goldens("core"), "--only", "nothing"], "no case to run"),
     ] {
         let output = parity(&arguments);
         assert_eq!(output.status.code(), Some(1));

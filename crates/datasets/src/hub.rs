@@ -72,7 +72,7 @@ impl Table<'_> {
         let label_column = shard.column(self.label)?;
         let mut first = 0;
         for index in 0..shard.reader.metadata().num_row_groups() {
-            let group = shard.reader.get_row_group(index).map_err(|cause| shard.wrong(cause))?;
+            let group = shard.reader.get_row_group(index).map_err(|cause| shard.wrong(cause.to_string()))?;
             let rows = group.metadata().num_rows() as usize;
             for (row, label) in (first..).zip(shard.labels(&*group, label_column, first)?) {
                 let classes = self.class_names.len();
@@ -107,8 +107,8 @@ impl<'a> Shard<'a> {
         Ok(Self { path, reader })
     }
 
-    fn wrong(&self, problem: impl ToString) -> Error {
-        Error::Parquet { path: self.path.to_owned(), problem: problem.to_string() }
+    fn wrong(&self, problem: String) -> Error {
+        Error::Parquet { path: self.path.to_owned(), problem }
     }
 
     fn rows(&self) -> usize {
@@ -132,16 +132,16 @@ impl<'a> Shard<'a> {
     }
 
     fn labels(&self, group: &dyn RowGroupReader, column: usize, first: usize) -> Result<Vec<i64>> {
-        match group.get_column_reader(column).map_err(|cause| self.wrong(cause))? {
+        match group.get_column_reader(column).map_err(|cause| self.wrong(cause.to_string()))? {
             ColumnReader::Int64ColumnReader(reader) => self.values(reader, group, column, first),
-            _ => Err(self.wrong("the labels are not 64-bit integers")),
+            _ => Err(self.wrong("the labels are not 64-bit integers".to_owned())),
         }
     }
 
     fn images(&self, group: &dyn RowGroupReader, column: usize, first: usize) -> Result<Vec<ByteArray>> {
-        match group.get_column_reader(column).map_err(|cause| self.wrong(cause))? {
+        match group.get_column_reader(column).map_err(|cause| self.wrong(cause.to_string()))? {
             ColumnReader::ByteArrayColumnReader(reader) => self.values(reader, group, column, first),
-            _ => Err(self.wrong("the images are not byte strings")),
+            _ => Err(self.wrong("the images are not byte strings".to_owned())),
         }
     }
 
@@ -163,7 +163,7 @@ impl<'a> Shard<'a> {
         while read < rows {
             let (records, _, _) = reader
                 .read_records(rows - read, Some(&mut levels), None, &mut values)
-                .map_err(|cause| self.wrong(cause))?;
+                .map_err(|cause| self.wrong(cause.to_string()))?;
             if records == 0 {
                 return Err(self.wrong(format!("it ends at row {} of {}", first + read, self.rows())));
             }

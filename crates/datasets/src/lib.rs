@@ -37,6 +37,7 @@ mod loader;
 mod memory;
 mod registry;
 mod source;
+mod subset;
 mod synthetic;
 mod transform;
 
@@ -48,5 +49,6 @@ pub use loader::{Batch, Batches, Loader, LoaderOptions};
 pub use memory::Memory;
 pub use registry::{Facts, Format, Location, facts, locate, names, open};
 pub use source::{CHANNELS, Picture, Source, Split};
+pub use subset::Subset;
 pub use synthetic::Synthetic;
 pub use transform::{Normalize, Transform, View};

@@ -11,15 +11,16 @@ use crate::{CHANNELS, Error, Picture, Result, Source, Split};
 use adautomix_random::{Key, Purpose, Rng as Generator};
 use geometry::{Frame, Shape, Texture};
 use rand::{Rng, RngCore};
+use std::ops::Range;
 
 /// Classes: each shape with each texture.
 pub(crate) const CLASSES: usize = Shape::ALL.len() * Texture::ALL.len();
 /// Height and width of a picture.
 pub(crate) const SIZE: [usize; 2] = [32, 32];
 /// Mean by channel over the training pictures of seed 0.
-pub(crate) const MEAN: [f32; CHANNELS] = [0.504, 0.503, 0.504];
+pub(crate) const MEAN: [f32; CHANNELS] = [0.498, 0.498, 0.497];
 /// Standard deviation by channel over them.
-pub(crate) const STD: [f32; CHANNELS] = [0.221, 0.221, 0.221];
+pub(crate) const STD: [f32; CHANNELS] = [0.288, 0.288, 0.288];
 
 /// A drawn data set of any length; the class of a picture is its index modulo ten.
 #[derive(Clone, Debug)]
@@ -116,30 +117,25 @@ struct Scene {
 impl Scene {
     fn draw(class: Class, rng: &mut Generator) -> Self {
         let side = SIZE[0] as f32;
-        let radius = rng.random_range(6.5..9.5);
+        let radius = rng.random_range(7.5..10.5);
         let margin = 1.15 * radius;
-        let hue: f32 = rng.random();
-        let dark = colour(rng, hue, 0.08..0.32);
-        let light_hue = hue + rng.random_range(0.1..0.9);
-        let light = colour(rng, light_hue, 0.70..0.95);
-        let mut ground = || {
-            let hue = rng.random();
-            colour(rng, hue, 0.28..0.72)
-        };
-        let ground = [ground(), ground()];
+        // The shape is lighter than its ground, or darker, as often.
+        let negative = rng.random();
+        let ground = [colour(rng, 0.12..0.38, negative), colour(rng, 0.12..0.38, negative)];
+        let (near, far) = (colour(rng, 0.50..0.66, negative), colour(rng, 0.84..0.97, negative));
         Self {
             class,
             place: Frame::draw(rng, margin..side - margin),
             radius,
             weave: Frame::draw(rng, 0.0..side),
             period: rng.random_range(4.6..6.6),
-            inks: if rng.random() { [dark, light] } else { [light, dark] },
+            inks: if rng.random() { [near, far] } else { [far, near] },
             ground,
             corners: std::array::from_fn(|_| std::array::from_fn(|_| rng.random())),
             ground_texture: Texture::ALL[rng.random_range(0..Texture::ALL.len())],
             ground_weave: Frame::draw(rng, 0.0..side),
             ground_period: rng.random_range(4.6..6.6),
-            ground_contrast: rng.random_range(0.0..0.22),
+            ground_contrast: rng.random_range(0.0..0.16),
             grain: rng.random_range(0.0..0.10),
         }
     }
@@ -193,9 +189,11 @@ fn blend(from: Colour, to: Colour, share: f32) -> Colour {
     std::array::from_fn(|c| from[c] + (to[c] - from[c]) * share)
 }
 
-/// A colour of a hue (in turns) whose lightness is drawn from a range; saturation is drawn too.
-fn colour(rng: &mut Generator, hue: f32, lightness: std::ops::Range<f32>) -> Colour {
+/// A colour of any hue and saturation whose lightness is drawn from a range, or from its mirror image when `negative`.
+fn colour(rng: &mut Generator, lightness: Range<f32>, negative: bool) -> Colour {
+    let hue: f32 = rng.random();
     let lightness = rng.random_range(lightness);
+    let lightness = if negative { 1. - lightness } else { lightness };
     let saturation = rng.random_range(0.25..0.95f32);
     let chroma = saturation * (1. - (2. * lightness - 1.).abs());
     // Each channel is a trapezoid over the colour wheel, a third of a turn apart.

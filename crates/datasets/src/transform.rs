@@ -97,22 +97,40 @@ impl Normalize {
         assert_eq!(out.len(), CHANNELS * height * width, "the output must hold the picture");
         let (red, rest) = out.split_at_mut(height * width);
         let (green, blue) = rest.split_at_mut(height * width);
-        let [red_table, green_table, blue_table] = &self.table;
         let lines =
             red.chunks_exact_mut(width).zip(green.chunks_exact_mut(width)).zip(blue.chunks_exact_mut(width));
         for (y, ((red, green), blue)) in lines.enumerate() {
             let row = reflect(y as isize + view.top, height) * width * CHANNELS;
             let pixels = &picture.pixels[row..][..width * CHANNELS];
-            let mut put = |x: usize, pixel: &[u8]| {
-                red[x] = red_table[usize::from(pixel[0])];
-                green[x] = green_table[usize::from(pixel[1])];
-                blue[x] = blue_table[usize::from(pixel[2])];
-            };
-            for x in 0..width {
-                let column = if view.flip { width - 1 - x } else { x };
-                let column = reflect(column as isize + view.left, width) * CHANNELS;
-                put(x, &pixels[column..column + CHANNELS]);
+            self.line(pixels, view.left, [&mut *red, &mut *green, &mut *blue]);
+            if view.flip {
+                red.reverse();
+                green.reverse();
+                blue.reverse();
             }
+        }
+    }
+
+    /// Writes the pixels of a row from column `left` on, each channel to a line of its own.
+    fn line(&self, pixels: &[u8], left: isize, [red, green, blue]: [&mut [f32]; CHANNELS]) {
+        let width = red.len();
+        let [red_table, green_table, blue_table] = &self.table;
+        // Columns of the window that lie in the picture; those on either side are reflections.
+        let (before, beyond) = (left.min(0).unsigned_abs(), left.max(0).unsigned_abs());
+        let inside = before..width - beyond;
+        let source = &pixels[beyond * CHANNELS..(width - before) * CHANNELS];
+        let lines =
+            red[inside.clone()].iter_mut().zip(&mut green[inside.clone()]).zip(&mut blue[inside.clone()]);
+        for (pixel, ((red, green), blue)) in source.chunks_exact(CHANNELS).zip(lines) {
+            *red = red_table[usize::from(pixel[0])];
+            *green = green_table[usize::from(pixel[1])];
+            *blue = blue_table[usize::from(pixel[2])];
+        }
+        for column in (0..inside.start).chain(inside.end..width) {
+            let pixel = &pixels[reflect(column as isize + left, width) * CHANNELS..][..CHANNELS];
+            red[column] = red_table[usize::from(pixel[0])];
+            green[column] = green_table[usize::from(pixel[1])];
+            blue[column] = blue_table[usize::from(pixel[2])];
         }
     }
 }

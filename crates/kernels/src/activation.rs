@@ -10,11 +10,14 @@ const CHUNK: usize = 1 << 14;
 fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
     debug_assert_eq!(x.len(), y.len());
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-        vectorised(|| {
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = f(x);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = f(x);
+                }
+            },
+        );
     });
 }
 
@@ -22,11 +25,14 @@ fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
 fn map2(x: &[f32], dy: &[f32], dx: &mut [f32], f: impl Fn(f32, f32) -> f32 + Sync) {
     debug_assert!(x.len() == dy.len() && x.len() == dx.len());
     dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).zip(dy.par_chunks(CHUNK)).for_each(|((dx, x), dy)| {
-        vectorised(|| {
-            for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-                *dx = f(x, dy);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+                    *dx = f(x, dy);
+                }
+            },
+        );
     });
 }
 

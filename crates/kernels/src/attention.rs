@@ -99,9 +99,14 @@ impl MaskAttention<'_> {
                 }
             }
             dbase.par_chunks_mut(size).zip(&uses).for_each(|(dbase, uses)| {
-                vectorised(|| {
-                    uses.iter().for_each(|&part| add_scaled(dbase, 1.0, &parts[part * size..][..size]))
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for &part in uses {
+                            add_scaled(dbase, 1.0, &parts[part * size..][..size]);
+                        }
+                    },
+                );
             });
         }
         Gradients { base: dbase, shift: dshift }
@@ -109,7 +114,15 @@ impl MaskAttention<'_> {
 
     /// Adds `lambda_i` times the sum over positions of each image's gradient.
     fn add_to_shift(&self, parts: &[f32], dshift: &mut [f32]) {
-        let rows: Vec<f32> = parts.par_chunks(self.positions).map(|row| vectorised(|| sum(row))).collect();
+        let rows: Vec<f32> = parts
+            .par_chunks(self.positions)
+            .map(|row| {
+                vectorised(
+                    #[inline(always)]
+                    || sum(row),
+                )
+            })
+            .collect();
         for (part, rows) in rows.chunks(dshift.len()).enumerate() {
             add_scaled(dshift, self.lambdas[part % self.count()], rows);
         }
@@ -155,26 +168,29 @@ impl Sample {
     fn load(&mut self, spec: &MaskAttention<'_>, base: &[f32], shift: Option<&[f32]>, sample: usize) {
         let (depth, positions, width) = (spec.depth, spec.positions, self.width);
         let floor = if spec.relu { 0.0 } else { f32::NEG_INFINITY };
-        vectorised(|| {
-            for (image, partners) in spec.partners.iter().enumerate() {
-                let base = &base[partners[sample] as usize * spec.image_size()..][..spec.image_size()];
-                let moved = |row: usize| shift.map_or(0.0, |shift| spec.lambdas[image] * shift[row]);
-                for row in 0..2 * depth {
-                    let to = if row < depth { &mut self.queries } else { &mut self.keys };
-                    let to = &mut to[(image * depth + row % depth) * width..][..width];
-                    let by = moved(row);
-                    for (to, x) in to.iter_mut().zip(&base[row * positions..(row + 1) * positions]) {
-                        // Written so that a NaN stays one.
-                        let x = x + by;
-                        *to = if x < floor { floor } else { x };
+        vectorised(
+            #[inline(always)]
+            || {
+                for (image, partners) in spec.partners.iter().enumerate() {
+                    let base = &base[partners[sample] as usize * spec.image_size()..][..spec.image_size()];
+                    let moved = |row: usize| shift.map_or(0.0, |shift| spec.lambdas[image] * shift[row]);
+                    for row in 0..2 * depth {
+                        let to = if row < depth { &mut self.queries } else { &mut self.keys };
+                        let to = &mut to[(image * depth + row % depth) * width..][..width];
+                        let by = moved(row);
+                        for (to, x) in to.iter_mut().zip(&base[row * positions..(row + 1) * positions]) {
+                            // Written so that a NaN stays one.
+                            let x = x + by;
+                            *to = if x < floor { floor } else { x };
+                        }
+                        to[positions..].fill(0.0);
                     }
-                    to[positions..].fill(0.0);
+                    let values = &mut self.values[image * positions..(image + 1) * positions];
+                    let by = moved(2 * depth);
+                    values.iter_mut().zip(&base[2 * depth * positions..]).for_each(|(to, x)| *to = x + by);
                 }
-                let values = &mut self.values[image * positions..(image + 1) * positions];
-                let by = moved(2 * depth);
-                values.iter_mut().zip(&base[2 * depth * positions..]).for_each(|(to, x)| *to = x + by);
-            }
-        });
+            },
+        );
     }
 
     /// Computes the attention of an image (exponentials and totals) and its plane.
@@ -183,7 +199,10 @@ impl Sample {
         let size = depth * width;
         self.others.fill(0.0);
         for other in (0..spec.count()).filter(|&other| other != image) {
-            vectorised(|| add_scaled(&mut self.others, 1.0, &self.keys[other * size..(other + 1) * size]));
+            vectorised(
+                #[inline(always)]
+                || add_scaled(&mut self.others, 1.0, &self.keys[other * size..(other + 1) * size]),
+            );
         }
         let inverse = 1.0 / spec.scale;
         for (panel, attention) in self.attention.chunks_mut(positions * PANEL).enumerate() {
@@ -199,9 +218,18 @@ impl Sample {
             .accumulate_into(attention);
             let values = &self.values[image * positions..(image + 1) * positions];
             let at = panel * PANEL..(panel + 1) * PANEL;
-            vectorised(|| {
-                softmax_times(attention, inverse, values, &mut self.totals[at.clone()], &mut self.plane[at]);
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    softmax_times(
+                        attention,
+                        inverse,
+                        values,
+                        &mut self.totals[at.clone()],
+                        &mut self.plane[at],
+                    );
+                },
+            );
         }
     }
 
@@ -236,7 +264,10 @@ impl Sample {
             product(&self.queries[image * depth * self.width..], &transposed, &mut dothers);
             for other in (0..spec.count()).filter(|&other| other != image) {
                 let dkeys = &mut dimages[other * image_size + depth * positions..][..depth * positions];
-                vectorised(|| add_scaled(dkeys, 1.0, &dothers));
+                vectorised(
+                    #[inline(always)]
+                    || add_scaled(dkeys, 1.0, &dothers),
+                );
             }
         }
         if spec.relu {
@@ -263,17 +294,20 @@ impl Sample {
                 slope[query] = dplane[at + query] / self.totals[at + query];
                 plane[query] = self.plane[at + query];
             }
-            vectorised(|| {
-                for ((row, &value), dvalue) in
-                    attention.chunks_exact_mut(PANEL).zip(values).zip(dvalues.iter_mut())
-                {
-                    row.iter_mut().zip(&slope).for_each(|(weight, slope)| *weight *= slope);
-                    *dvalue += sum(row);
-                    row.iter_mut()
-                        .zip(&plane)
-                        .for_each(|(weight, plane)| *weight *= inverse * (value - plane));
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((row, &value), dvalue) in
+                        attention.chunks_exact_mut(PANEL).zip(values).zip(dvalues.iter_mut())
+                    {
+                        row.iter_mut().zip(&slope).for_each(|(weight, slope)| *weight *= slope);
+                        *dvalue += sum(row);
+                        row.iter_mut()
+                            .zip(&plane)
+                            .for_each(|(weight, plane)| *weight *= inverse * (value - plane));
+                    }
+                },
+            );
         }
     }
 
@@ -284,9 +318,12 @@ impl Sample {
             for (row, dimage) in dimage.chunks_mut(positions).take(2 * depth).enumerate() {
                 let from = if row < depth { &self.queries } else { &self.keys };
                 let active = &from[(image * depth + row % depth) * self.width..][..positions];
-                vectorised(|| {
-                    dimage.iter_mut().zip(active).for_each(|(d, &x)| *d = if x > 0.0 { *d } else { 0.0 });
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        dimage.iter_mut().zip(active).for_each(|(d, &x)| *d = if x > 0.0 { *d } else { 0.0 });
+                    },
+                );
             }
         }
     }

@@ -73,14 +73,18 @@ impl BatchNorm {
         assert_eq!((x.len(), mean.len(), variance.len()), (self.len(), self.channels, self.channels));
         let count = (self.batch * self.pixels) as f64;
         mean.par_iter_mut().zip(variance).enumerate().for_each(|(channel, (mean, variance))| {
-            vectorised(|| {
-                let total: f64 = (0..self.batch).map(|b| f64::from(sum(&x[self.plane(b, channel)]))).sum();
-                *mean = (total / count) as f32;
-                let spread: f64 = (0..self.batch)
-                    .map(|b| f64::from(squared_distance(&x[self.plane(b, channel)], *mean)))
-                    .sum();
-                *variance = (spread / count) as f32;
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    let total: f64 =
+                        (0..self.batch).map(|b| f64::from(sum(&x[self.plane(b, channel)]))).sum();
+                    *mean = (total / count) as f32;
+                    let spread: f64 = (0..self.batch)
+                        .map(|b| f64::from(squared_distance(&x[self.plane(b, channel)], *mean)))
+                        .sum();
+                    *variance = (spread / count) as f32;
+                },
+            );
         });
     }
 
@@ -104,21 +108,24 @@ impl BatchNorm {
                 let channel = plane % self.channels;
                 let (mean, scale, bias) =
                     (by.mean[channel], by.inverse[channel] * weight[channel], bias[channel]);
-                vectorised(|| match epilogue {
-                    Epilogue::None => {
-                        y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) * scale + bias);
-                    }
-                    Epilogue::Relu => {
-                        y.iter_mut().zip(x).for_each(|(y, x)| *y = positive((x - mean) * scale + bias));
-                    }
-                    Epilogue::AddRelu(residual) => {
-                        let residual = &residual[plane * self.pixels..][..self.pixels];
-                        y.iter_mut()
-                            .zip(x)
-                            .zip(residual)
-                            .for_each(|((y, x), r)| *y = positive((x - mean) * scale + bias + r));
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || match epilogue {
+                        Epilogue::None => {
+                            y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) * scale + bias);
+                        }
+                        Epilogue::Relu => {
+                            y.iter_mut().zip(x).for_each(|(y, x)| *y = positive((x - mean) * scale + bias));
+                        }
+                        Epilogue::AddRelu(residual) => {
+                            let residual = &residual[plane * self.pixels..][..self.pixels];
+                            y.iter_mut()
+                                .zip(x)
+                                .zip(residual)
+                                .for_each(|((y, x), r)| *y = positive((x - mean) * scale + bias + r));
+                        }
+                    },
+                );
             },
         );
     }
@@ -151,15 +158,19 @@ impl BatchNorm {
             let (mut total, mut aligned) = (0.0, 0.0);
             for plane in (0..self.batch).map(|b| self.plane(b, channel)) {
                 let (grad, x, y) = (&grad[plane.clone()], &x[plane.clone()], y.map(|y| &y[plane.clone()]));
-                let (sum, product) = vectorised(|| sums(grad, x, y, mean));
+                let (sum, product) = vectorised(
+                    #[inline(always)]
+                    || sums(grad, x, y, mean),
+                );
                 total += f64::from(sum);
                 aligned += f64::from(product);
                 if let (Some(residual), Some(y)) = (&residual, y) {
                     // SAFETY: this channel's planes belong to this task.
                     let out = unsafe { residual.part(plane) };
-                    vectorised(|| {
-                        out.iter_mut().zip(grad).zip(y).for_each(|((out, g), y)| *out = past(*g, *y))
-                    });
+                    vectorised(
+                        #[inline(always)]
+                        || out.iter_mut().zip(grad).zip(y).for_each(|((out, g), y)| *out = past(*g, *y)),
+                    );
                 }
             }
             *by_weight = (aligned * f64::from(inverse)) as f32;
@@ -177,18 +188,21 @@ impl BatchNorm {
                 let (grad, x, y) = (&grad[plane.clone()], &x[plane.clone()], y.map(|y| &y[plane.clone()]));
                 // SAFETY: this channel's planes belong to this task.
                 let out = unsafe { input.part(plane) };
-                vectorised(|| match y {
-                    Some(y) => {
-                        for (((out, g), x), y) in out.iter_mut().zip(grad).zip(x).zip(y) {
-                            *out = (past(*g, *y) - shift - (x - mean) * tilt) * scale;
+                vectorised(
+                    #[inline(always)]
+                    || match y {
+                        Some(y) => {
+                            for (((out, g), x), y) in out.iter_mut().zip(grad).zip(x).zip(y) {
+                                *out = (past(*g, *y) - shift - (x - mean) * tilt) * scale;
+                            }
                         }
-                    }
-                    None => {
-                        for ((out, g), x) in out.iter_mut().zip(grad).zip(x) {
-                            *out = (g - shift - (x - mean) * tilt) * scale;
+                        None => {
+                            for ((out, g), x) in out.iter_mut().zip(grad).zip(x) {
+                                *out = (g - shift - (x - mean) * tilt) * scale;
+                            }
                         }
-                    }
-                });
+                    },
+                );
             }
         });
     }

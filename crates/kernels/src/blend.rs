@@ -45,15 +45,18 @@ impl Blend<'_> {
 
     /// `y += weight · x` for one image of one sample.
     fn add(&self, y: &mut [f32], weights: Weights<'_>, part: usize, x: &[f32]) {
-        vectorised(|| match weights {
-            Weights::Constant(weights) => add_scaled(y, weights[part], x),
-            Weights::Mask(mask) => {
-                let mask = &mask[part * self.area..(part + 1) * self.area];
-                for (y, x) in y.chunks_mut(self.area).zip(x.chunks(self.area)) {
-                    y.iter_mut().zip(x).zip(mask).for_each(|((y, x), mask)| *y += mask * x);
+        vectorised(
+            #[inline(always)]
+            || match weights {
+                Weights::Constant(weights) => add_scaled(y, weights[part], x),
+                Weights::Mask(mask) => {
+                    let mask = &mask[part * self.area..(part + 1) * self.area];
+                    for (y, x) in y.chunks_mut(self.area).zip(x.chunks(self.area)) {
+                        y.iter_mut().zip(x).zip(mask).for_each(|((y, x), mask)| *y += mask * x);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// `mixed[b] = sum_i weight[b, i] · images[partners[i][b]]`, `[samples, channels, area]` (Eq. 7 for masks).
@@ -91,11 +94,14 @@ impl Blend<'_> {
             let image = self.image(images, sample, image);
             let dmixed = &dmixed[sample * self.size()..(sample + 1) * self.size()];
             dmask.fill(0.0);
-            vectorised(|| {
-                for (x, dy) in image.chunks(self.area).zip(dmixed.chunks(self.area)) {
-                    dmask.iter_mut().zip(x).zip(dy).for_each(|((dmask, x), dy)| *dmask += x * dy);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (x, dy) in image.chunks(self.area).zip(dmixed.chunks(self.area)) {
+                        dmask.iter_mut().zip(x).zip(dy).for_each(|((dmask, x), dy)| *dmask += x * dy);
+                    }
+                },
+            );
         });
     }
 }

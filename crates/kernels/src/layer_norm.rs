@@ -1,6 +1,6 @@
 //! Layer normalisation of rows.
 
-use crate::reduce::{add_scaled, dot, squared_distance, sum};
+use crate::reduce::{add_scaled, dot, fold, squared_distance, sum, vectorised};
 use rayon::prelude::*;
 
 /// Rows that one task takes; also how the sums over rows are grouped.
@@ -8,11 +8,12 @@ const ROWS: usize = 64;
 
 /// Mean and inverse deviation of a row; two passes, as the difference of the mean square and the squared mean has no
 /// digits left when the mean is large.
+#[inline(always)]
 fn moments(row: &[f32], eps: f32) -> (f32, f32) {
     let count = row.len() as f32;
     let mean = sum(row) / count;
     // The mean is itself rounded: what that leaves of it in the differences is taken out of the variance.
-    let rest = row.iter().map(|x| x - mean).sum::<f32>() / count;
+    let rest = fold(row, |x| x - mean) / count;
     let variance = (squared_distance(row, mean) / count - rest * rest).max(0.0);
     (mean + rest, (variance + eps).sqrt().recip())
 }
@@ -23,12 +24,17 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [f32])
     let width = weight.len();
     debug_assert!(bias.len() == width && x.len() == y.len() && x.len().is_multiple_of(width));
     y.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width)).for_each(|(y, x)| {
-        for (y, x) in y.chunks_mut(width).zip(x.chunks(width)) {
-            let (mean, inverse) = moments(x, eps);
-            for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
-                *y = (x - mean) * inverse * weight + bias;
-            }
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_mut(width).zip(x.chunks(width)) {
+                    let (mean, inverse) = moments(x, eps);
+                    for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+                        *y = (x - mean) * inverse * weight + bias;
+                    }
+                }
+            },
+        );
     });
 }
 
@@ -65,13 +71,18 @@ pub fn backward_parameters(x: &[f32], width: usize, eps: f32, dy: &[f32]) -> (Ve
         .zip(dy.par_chunks(ROWS * width))
         .map(|(x, dy)| {
             let (mut dweight, mut dbias) = (vec![0.0; width], vec![0.0; width]);
-            for (x, dy) in x.chunks(width).zip(dy.chunks(width)) {
-                let (mean, inverse) = moments(x, eps);
-                add_scaled(&mut dbias, 1.0, dy);
-                for ((dweight, x), dy) in dweight.iter_mut().zip(x).zip(dy) {
-                    *dweight += dy * (x - mean) * inverse;
-                }
-            }
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (x, dy) in x.chunks(width).zip(dy.chunks(width)) {
+                        let (mean, inverse) = moments(x, eps);
+                        add_scaled(&mut dbias, 1.0, dy);
+                        for ((dweight, x), dy) in dweight.iter_mut().zip(x).zip(dy) {
+                            *dweight += dy * (x - mean) * inverse;
+                        }
+                    }
+                },
+            );
             (dweight, dbias)
         })
         .collect();

@@ -1,5 +1,6 @@
 //! Pooling over windows and over whole maps.
 
+use crate::reduce::{sum, vectorised};
 use rayon::prelude::*;
 
 /// A window that moves over maps of one size; `[rows, columns]` each.
@@ -32,20 +33,25 @@ impl Window {
         start.saturating_sub(self.padding[axis])..end
     }
 
-    /// Index of the largest value in a window: the first of equals, and a NaN beats everything.
-    fn winner(&self, map: &[f32], row: usize, column: usize) -> usize {
+    /// The first cell of a window, in row-major order, that holds `value`.
+    fn first(&self, map: &[f32], row: usize, column: usize, value: f32) -> usize {
         let (rows, columns) = (self.cells(0, row), self.cells(1, column));
         let width = self.input[1];
-        let mut best = rows.start * width + columns.start;
-        for r in rows {
-            for at in r * width + columns.start..r * width + columns.end {
-                if map[at] > map[best] || (map[at].is_nan() && !map[best].is_nan()) {
-                    best = at;
-                }
+        for row in rows.clone() {
+            let start = row * width + columns.start;
+            let cells = &map[start..row * width + columns.end];
+            if let Some(at) = cells.iter().position(|&x| x == value || (x.is_nan() && value.is_nan())) {
+                return start + at;
             }
         }
-        best
+        rows.start * width + columns.start
     }
+}
+
+/// The larger of two values; a NaN beats everything.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a || b.is_nan() { b } else { a }
 }
 
 /// The largest value of each window of each map: `x` `[maps, H, W]`, `y` `[maps, windows]`. Padding never wins.
@@ -54,30 +60,43 @@ impl Window {
 /// If the window doesn't fit, or padding is more than half a window (a window would be all padding).
 pub fn max_forward(x: &[f32], window: &Window, y: &mut [f32]) {
     let [rows, columns] = window.output().expect("the window is not larger than the map");
-    let map = window.input[0] * window.input[1];
-    y.par_chunks_mut(rows * columns).zip(x.par_chunks(map)).for_each(|(y, x)| {
-        for (row, y) in y.chunks_mut(columns).enumerate() {
-            for (column, y) in y.iter_mut().enumerate() {
-                *y = x[window.winner(x, row, column)];
-            }
-        }
+    let [height, width] = window.input;
+    let maps = y.par_chunks_mut(rows * columns).zip(x.par_chunks(height * width));
+    maps.for_each_init(Vec::new, |line, (y, x)| {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (row, y) in y.chunks_mut(columns).enumerate() {
+                    // First down the columns, for whole rows at once, then along the row.
+                    let cells = window.cells(0, row);
+                    line.clear();
+                    line.extend_from_slice(&x[cells.start * width..][..width]);
+                    for x in x[(cells.start + 1) * width..cells.end * width].chunks(width) {
+                        line.iter_mut().zip(x).for_each(|(line, &x)| *line = larger(*line, x));
+                    }
+                    for (column, y) in y.iter_mut().enumerate() {
+                        let cells = &line[window.cells(1, column)];
+                        *y = cells[1..].iter().fold(cells[0], |top, &x| larger(top, x));
+                    }
+                }
+            },
+        );
     });
 }
 
-/// The gradient of [`max_forward`]: that of each window goes to its first largest value. `dx` is overwritten.
+/// The gradient of [`max_forward`] from its operand and result: that of each window goes to its first largest value.
+/// `dx` is overwritten.
 ///
 /// # Panics
 /// As [`max_forward`].
-pub fn max_backward(x: &[f32], window: &Window, dy: &[f32], dx: &mut [f32]) {
+pub fn max_backward(x: &[f32], y: &[f32], window: &Window, dy: &[f32], dx: &mut [f32]) {
     let [rows, columns] = window.output().expect("the window is not larger than the map");
-    let map = window.input[0] * window.input[1];
-    let maps = dx.par_chunks_mut(map).zip(x.par_chunks(map)).zip(dy.par_chunks(rows * columns));
-    maps.for_each(|((dx, x), dy)| {
+    let (large, small) = (window.input[0] * window.input[1], rows * columns);
+    let results = y.par_chunks(small).zip(dy.par_chunks(small));
+    dx.par_chunks_mut(large).zip(x.par_chunks(large)).zip(results).for_each(|((dx, x), (y, dy))| {
         dx.fill(0.0);
-        for (row, dy) in dy.chunks(columns).enumerate() {
-            for (column, dy) in dy.iter().enumerate() {
-                dx[window.winner(x, row, column)] += dy;
-            }
+        for (i, (&y, dy)) in y.iter().zip(dy).enumerate() {
+            dx[window.first(x, i / columns, i % columns, y)] += dy;
         }
     });
 }
@@ -89,9 +108,14 @@ const MAPS: usize = 64;
 pub fn global_average_forward(x: &[f32], area: usize, y: &mut [f32]) {
     debug_assert_eq!(x.len(), area * y.len());
     y.par_chunks_mut(MAPS).zip(x.par_chunks(MAPS * area)).for_each(|(y, x)| {
-        for (y, x) in y.iter_mut().zip(x.chunks(area)) {
-            *y = crate::reduce::sum(x) / area as f32;
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for (y, x) in y.iter_mut().zip(x.chunks(area)) {
+                    *y = sum(x) / area as f32;
+                }
+            },
+        );
     });
 }
 
@@ -117,8 +141,10 @@ mod tests {
         let (mut y, mut dx) = ([0.0; 2], [9.0; 6]);
         max_forward(&x, &window, &mut y);
         assert_eq!(y, [-1.0, -1.0]);
-        max_backward(&x, &window, &[2.0, 5.0], &mut dx);
+        max_backward(&x, &y, &window, &[2.0, 5.0], &mut dx);
         assert_eq!(dx, [0.0, 7.0, 0.0, 0.0, 0.0, 0.0]);
+        max_forward(&[0.0, 1.0, 2.0, f32::NAN, 3.0, 4.0], &window, &mut y);
+        assert!(y[0].is_nan() && y[1] == 4.0);
         let too_large = Window { kernel: [5, 5], ..window };
         assert_eq!(too_large.output(), None);
     }

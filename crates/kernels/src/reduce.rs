@@ -1,7 +1,8 @@
 //! Loops that the compiler turns into vector code: sums over slices in a fixed order, and the exponential.
 
 /// Runs `f`, and what is inlined into it, compiled for the widest vectors of this machine. Results don't depend on which:
-/// the order of every sum is written out, and no multiplication is fused with an addition.
+/// the order of every sum is written out, and no multiplication is fused with an addition. A closure that is more than a
+/// few lines needs `#[inline(always)]`, or it is compiled as a function of its own, for the oldest machine.
 #[inline(always)]
 pub(crate) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
@@ -28,7 +29,7 @@ fn fold2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
 /// `sum_i x_i`
 #[inline(always)]
 pub(crate) fn sum(x: &[f32]) -> f32 {
-    fold2(x, x, |x, _| x)
+    fold(x, |x| x)
 }
 
 /// `sum_i a_i b_i`
@@ -37,10 +38,16 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold2(a, b, |a, b| a * b)
 }
 
+/// `sum_i f(x_i)`
+#[inline(always)]
+pub(crate) fn fold(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    fold2(x, x, |x, _| f(x))
+}
+
 /// `sum_i (x_i - centre)²`
 #[inline(always)]
 pub(crate) fn squared_distance(x: &[f32], centre: f32) -> f32 {
-    fold2(x, x, |x, _| (x - centre) * (x - centre))
+    fold(x, |x| (x - centre) * (x - centre))
 }
 
 /// The largest element; negative infinity for none. A NaN is passed over.
@@ -126,6 +133,7 @@ mod tests {
         assert_eq!(sum(&x), 666.0);
         assert_eq!(dot(&x, &x), 16_206.0);
         assert_eq!(squared_distance(&x, 18.0), 4_218.0);
+        assert_eq!(fold(&x, |x| 2.0 * x), 1332.0);
         assert_eq!(max(&x), 36.0);
         assert_eq!(max(&[]), f32::NEG_INFINITY);
     }

@@ -1,6 +1,6 @@
 //! Fixed linear maps along rows and columns: interpolation and average pooling. The backward is the adjoint map.
 
-use crate::reduce::{add_scaled, exp};
+use crate::reduce::{add_scaled, exp, vectorised};
 use rayon::prelude::*;
 
 /// A linear map along one axis: output `i` is the sum of `per_output` inputs, each times a weight.
@@ -113,6 +113,7 @@ impl Resize {
     }
 
     /// One map: `x` `[h, w]` to `y` `[H, W]`; `narrow` is scratch.
+    #[inline(always)]
     fn apply(&self, x: &[f32], y: &mut [f32], narrow: &mut Vec<f32>) {
         let width = self.columns.output();
         narrow.clear();
@@ -129,6 +130,7 @@ impl Resize {
     }
 
     /// The adjoint of [`Resize::apply`]: `dy` `[H, W]` to `dx` `[h, w]`, overwritten.
+    #[inline(always)]
     fn apply_adjoint(&self, dy: &[f32], dx: &mut [f32], narrow: &mut Vec<f32>) {
         let width = self.columns.output();
         narrow.clear();
@@ -151,14 +153,24 @@ impl Resize {
 pub fn forward(resize: &Resize, x: &[f32], y: &mut [f32]) {
     debug_assert_eq!(x.len() / resize.input_area(), y.len() / resize.output_area());
     let maps = y.par_chunks_mut(resize.output_area()).zip(x.par_chunks(resize.input_area()));
-    maps.for_each_init(Vec::new, |scratch, (y, x)| resize.apply(x, y, scratch));
+    maps.for_each_init(Vec::new, |scratch, (y, x)| {
+        vectorised(
+            #[inline(always)]
+            || resize.apply(x, y, scratch),
+        );
+    });
 }
 
 /// The gradient of [`forward`]; `dx` `[maps, h, w]` is overwritten.
 pub fn backward(resize: &Resize, dy: &[f32], dx: &mut [f32]) {
     debug_assert_eq!(dx.len() / resize.input_area(), dy.len() / resize.output_area());
     let maps = dx.par_chunks_mut(resize.input_area()).zip(dy.par_chunks(resize.output_area()));
-    maps.for_each_init(Vec::new, |scratch, (dx, dy)| resize.apply_adjoint(dy, dx, scratch));
+    maps.for_each_init(Vec::new, |scratch, (dx, dy)| {
+        vectorised(
+            #[inline(always)]
+            || resize.apply_adjoint(dy, dx, scratch),
+        );
+    });
 }
 
 /// Resizes the `count` maps of every sample, then takes the softmax over them at every pixel: `x` `[B, count, h, w]`,
@@ -168,14 +180,20 @@ pub fn softmax_forward(resize: &Resize, count: usize, x: &[f32], y: &mut [f32]) 
     debug_assert_eq!(x.len() * large, y.len() * small);
     let samples = y.par_chunks_mut(count * large).zip(x.par_chunks(count * small));
     samples.for_each_init(Vec::new, |scratch, (y, x)| {
-        for (y, x) in y.chunks_mut(large).zip(x.chunks(small)) {
-            resize.apply(x, y, scratch);
-        }
-        softmax_over_maps(y, large, scratch);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_mut(large).zip(x.chunks(small)) {
+                    resize.apply(x, y, scratch);
+                }
+                softmax_over_maps(y, large, scratch);
+            },
+        );
     });
 }
 
 /// The softmax of `y` `[maps, area]` over the maps, in place.
+#[inline(always)]
 fn softmax_over_maps(y: &mut [f32], area: usize, scratch: &mut Vec<f32>) {
     scratch.clear();
     scratch.extend_from_slice(&y[..area]);
@@ -202,16 +220,21 @@ pub fn softmax_backward(resize: &Resize, count: usize, y: &[f32], dy: &[f32], dx
         dx.par_chunks_mut(count * small).zip(y.par_chunks(count * large)).zip(dy.par_chunks(count * large));
     let scratch = || (Vec::new(), vec![0.0; large], vec![0.0; large]);
     samples.for_each_init(scratch, |(narrow, mean, inner), ((dx, y), dy)| {
-        mean.fill(0.0);
-        for (y, dy) in y.chunks(large).zip(dy.chunks(large)) {
-            mean.iter_mut().zip(y).zip(dy).for_each(|((mean, y), dy)| *mean += y * dy);
-        }
-        for ((dx, y), dy) in dx.chunks_mut(small).zip(y.chunks(large)).zip(dy.chunks(large)) {
-            for (((inner, y), dy), mean) in inner.iter_mut().zip(y).zip(dy).zip(mean.iter()) {
-                *inner = y * (dy - mean);
-            }
-            resize.apply_adjoint(inner, dx, narrow);
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                mean.fill(0.0);
+                for (y, dy) in y.chunks(large).zip(dy.chunks(large)) {
+                    mean.iter_mut().zip(y).zip(dy).for_each(|((mean, y), dy)| *mean += y * dy);
+                }
+                for ((dx, y), dy) in dx.chunks_mut(small).zip(y.chunks(large)).zip(dy.chunks(large)) {
+                    for (((inner, y), dy), mean) in inner.iter_mut().zip(y).zip(dy).zip(mean.iter()) {
+                        *inner = y * (dy - mean);
+                    }
+                    resize.apply_adjoint(inner, dx, narrow);
+                }
+            },
+        );
     });
 }
 

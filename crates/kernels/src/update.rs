@@ -32,15 +32,18 @@ impl Sgd {
         let parts =
             parameter.par_chunks_mut(CHUNK).zip(velocity.par_chunks_mut(CHUNK)).zip(grad.par_chunks(CHUNK));
         parts.for_each(|((parameter, velocity), grad)| {
-            vectorised(|| {
-                let keep = if self.first { 0.0 } else { self.momentum };
-                for ((p, v), g) in parameter.iter_mut().zip(velocity).zip(grad) {
-                    let g = g + self.weight_decay * *p;
-                    *v = keep * *v + g;
-                    let step = if self.nesterov { g + self.momentum * *v } else { *v };
-                    *p -= self.lr * step;
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    let keep = if self.first { 0.0 } else { self.momentum };
+                    for ((p, v), g) in parameter.iter_mut().zip(velocity).zip(grad) {
+                        let g = g + self.weight_decay * *p;
+                        *v = keep * *v + g;
+                        let step = if self.nesterov { g + self.momentum * *v } else { *v };
+                        *p -= self.lr * step;
+                    }
+                },
+            );
         });
     }
 }
@@ -53,7 +56,10 @@ pub fn moving_average(average: &mut [f32], value: &[f32], momentum: f64) {
     assert_eq!(average.len(), value.len());
     let (keep, take) = (momentum as f32, (1.0 - momentum) as f32);
     average.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(average, value)| {
-        vectorised(|| average.iter_mut().zip(value).for_each(|(a, v)| *a = keep * *a + take * v));
+        vectorised(
+            #[inline(always)]
+            || average.iter_mut().zip(value).for_each(|(a, v)| *a = keep * *a + take * v),
+        );
     });
 }
 
@@ -64,18 +70,34 @@ pub fn moving_average(average: &mut [f32], value: &[f32], momentum: f64) {
 pub fn add(sum: &mut [f32], value: &[f32]) {
     assert_eq!(sum.len(), value.len());
     sum.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(sum, value)| {
-        vectorised(|| sum.iter_mut().zip(value).for_each(|(s, v)| *s += v));
+        vectorised(
+            #[inline(always)]
+            || sum.iter_mut().zip(value).for_each(|(s, v)| *s += v),
+        );
     });
 }
 
 /// `x *= factor`
 pub fn scale(x: &mut [f32], factor: f32) {
-    x.par_chunks_mut(CHUNK).for_each(|x| vectorised(|| x.iter_mut().for_each(|x| *x *= factor)));
+    x.par_chunks_mut(CHUNK).for_each(|x| {
+        vectorised(
+            #[inline(always)]
+            || x.iter_mut().for_each(|x| *x *= factor),
+        )
+    });
 }
 
 /// `Σ x²`, in a fixed order. It is not finite exactly if an element isn't, or if the sum overflows `f32` in a chunk.
 pub fn squared_norm(x: &[f32]) -> f64 {
-    let parts: Vec<f64> = x.par_chunks(CHUNK).map(|x| f64::from(vectorised(|| dot(x, x)))).collect();
+    let parts: Vec<f64> = x
+        .par_chunks(CHUNK)
+        .map(|x| {
+            f64::from(vectorised(
+                #[inline(always)]
+                || dot(x, x),
+            ))
+        })
+        .collect();
     parts.iter().sum()
 }
 

@@ -32,17 +32,25 @@ pub enum Objective {
 }
 
 impl Objective {
+    /// The weights of `amce_bb`, `mce` and `clean` in what the classifier descends; `n` is the number of images in a mix.
+    ///
+    /// The total is linear in its components, so each may be differentiated, and its graph dropped, on its own.
+    pub fn classifier_weights(self, n: usize, alpha: f64) -> [f64; 3] {
+        if self.reads_linear_mix(n) { [1.0, alpha, 1.0 - alpha] } else { [1.0, 0.0, 1.0] }
+    }
+
     /// What the classifier descends: `amce_bb + alpha mce + (1 - alpha) clean`; published, with two images,
     /// `amce_bb + clean`. `n` is the number of images in a mix.
     ///
     /// # Errors
     /// If `mce` is needed and absent.
     pub fn classifier(self, losses: &Components, n: usize, alpha: f64) -> Result<Tensor> {
-        if !self.reads_linear_mix(n) {
-            return &losses.amce_bb + &losses.clean;
+        let [mixed, linear, clean] = self.classifier_weights(n, alpha);
+        let total = ((&losses.amce_bb * mixed)? + (&losses.clean * clean)?)?;
+        if linear == 0.0 {
+            return Ok(total);
         }
-        let mce = needed(losses.mce.as_ref(), "mce")?;
-        (&losses.amce_bb + (mce * alpha)?)? + (&losses.clean * (1.0 - alpha))?
+        total + (needed(losses.mce.as_ref(), "mce")? * linear)?
     }
 
     /// What the generator descends (Eq. 11): in the paper `-(amce_mb_student - beta amce_mb_teacher + (1 - beta) cosine)`;

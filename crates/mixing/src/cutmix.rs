@@ -18,7 +18,7 @@ impl CutMix {
     ///
     /// # Errors
     /// If `alpha` isn't a positive number.
-    pub fn new(parameters: &mut Parameters) -> Result<Box<dyn Mixer>> {
+    pub fn build(parameters: &mut Parameters) -> Result<Box<dyn Mixer>> {
         Ok(Box::new(Self { alpha: parameters.positive("alpha", 0.2)? }))
     }
 }
@@ -28,7 +28,13 @@ impl Mixer for CutMix {
         "cutmix"
     }
 
-    fn sample(&self, batch: usize, height: usize, width: usize, rng: &mut dyn RngCore) -> Result<Box<dyn Plan>> {
+    fn sample(
+        &self,
+        batch: usize,
+        height: usize,
+        width: usize,
+        rng: &mut dyn RngCore,
+    ) -> Result<Box<dyn Plan>> {
         let lambda = draw::beta(self.alpha, rng)?;
         let center = draw::pixel(height, width, rng);
         Ok(Box::new(CutMixPlan { lambda, center, partner: draw::avoiding_fixed_points(batch, rng) }))

@@ -163,7 +163,10 @@ mod tests {
     #[test]
     fn one_image_and_a_bad_alpha_are_errors() {
         let rng = &mut ChaCha8Rng::seed_from_u64(1);
-        assert_eq!(Draw::sample(1, 1.0, 4, rng).unwrap_err().to_string(), "a mix of 1 images, expected at least 2");
+        assert_eq!(
+            Draw::sample(1, 1.0, 4, rng).unwrap_err().to_string(),
+            "a mix of 1 images, expected at least 2"
+        );
         for alpha in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(beta(alpha, rng).unwrap_err().to_string().ends_with("expected a positive number"));
         }

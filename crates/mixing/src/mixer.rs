@@ -15,7 +15,13 @@ pub trait Mixer: Send + Sync {
     ///
     /// # Errors
     /// If the method can't mix such a batch.
-    fn sample(&self, batch: usize, height: usize, width: usize, rng: &mut dyn RngCore) -> Result<Box<dyn Plan>>;
+    fn sample(
+        &self,
+        batch: usize,
+        height: usize,
+        width: usize,
+        rng: &mut dyn RngCore,
+    ) -> Result<Box<dyn Plan>>;
 }
 
 /// All that chance decided for one batch; its `Debug` form shows every draw.
@@ -70,10 +76,7 @@ pub enum Targets {
 impl Targets {
     /// A sample of weight `lambda` and its partner of weight `1 - lambda`, alike in the whole batch.
     pub(crate) fn pair(partner: &[u32], lambda: f64) -> Self {
-        Self::Labels {
-            partners: with_identity(partner),
-            weights: vec![lambda as f32, (1.0 - lambda) as f32],
-        }
+        Self::Labels { partners: with_identity(partner), weights: vec![lambda as f32, (1.0 - lambda) as f32] }
     }
 }
 

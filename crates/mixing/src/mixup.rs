@@ -17,7 +17,7 @@ impl MixUp {
     ///
     /// # Errors
     /// If `alpha` isn't a positive number.
-    pub fn new(parameters: &mut Parameters) -> Result<Box<dyn Mixer>> {
+    pub fn build(parameters: &mut Parameters) -> Result<Box<dyn Mixer>> {
         Ok(Box::new(Self { alpha: parameters.positive("alpha", 1.0)? }))
     }
 }

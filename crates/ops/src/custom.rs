@@ -1,6 +1,8 @@
 //! What the custom operations share: reading CPU buffers and wrapping results.
 
-use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Shape, Storage, Tensor, bail};
 
 /// Whether the kernels can read this tensor as it is: `f32`, on the CPU.
 pub(crate) fn on_kernels(tensor: &Tensor) -> bool {
@@ -42,4 +44,30 @@ pub(crate) fn output(data: Vec<f32>, shape: impl Into<Shape>) -> Result<(CpuStor
 /// A contiguous version of a gradient or operand, outside the graph.
 pub(crate) fn detached(tensor: &Tensor) -> Result<Tensor> {
     tensor.detach().contiguous()
+}
+
+/// Calls `write` with the elements of a contiguous `f32` CPU tensor, to be changed in place.
+pub(crate) fn with_slice_mut(tensor: &Tensor, write: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+    tensor.inplace_op1(&InPlace(Mutex::new(Some(write))))
+}
+
+/// A closure as candle's in-place operation, which is only lent.
+struct InPlace<F>(Mutex<Option<F>>);
+
+impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for InPlace<F> {
+    fn name(&self) -> &'static str {
+        "in place"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            bail!("expected a contiguous tensor, got {:?} with strides {:?}", layout.dims(), layout.stride())
+        };
+        let write = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (storage, write) {
+            (CpuStorage::F32(data), Some(write)) => write(&mut data[start..end]),
+            (CpuStorage::F32(_), None) => Ok(()),
+            _ => bail!("expected a tensor of f32"),
+        }
+    }
 }

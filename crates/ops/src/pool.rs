@@ -82,10 +82,10 @@ impl CustomOp1 for MaxPool {
         output(y, shape)
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let mut dx = vec![0.0; x.elem_count()];
-        with_slices([x, &detached(dy)?], |[x, dy]| {
-            pool::max_backward(x, &self.window, dy, &mut dx);
+        with_slices([x, y, &detached(dy)?], |[x, y, dy]| {
+            pool::max_backward(x, y, &self.window, dy, &mut dx);
             Ok(())
         })?;
         Tensor::from_vec(dx, x.shape(), x.device()).map(Some)

@@ -7,17 +7,8 @@ use crate::method::Method;
 use crate::read::{Problem, ReadError, read};
 use crate::recipe::Recipe;
 
-const SECTIONS: [&str; 9] = [
-    "name",
-    "data",
-    "network",
-    "training",
-    "optimizer",
-    "schedule",
-    "teacher",
-    "method",
-    "claim",
-];
+const SECTIONS: [&str; 9] =
+    ["name", "data", "network", "training", "optimizer", "schedule", "teacher", "method", "claim"];
 
 /// Makes a recipe of a whole tree. Ranges are not looked at.
 pub(crate) fn assemble(mut table: Table) -> Result<Recipe, ReadError> {
@@ -43,8 +34,5 @@ fn section<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T, ReadE
 }
 
 fn optional<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<Option<T>, ReadError> {
-    table
-        .remove(key)
-        .map(|value| read(value).map_err(|error| error.under(key)))
-        .transpose()
+    table.remove(key).map(|value| read(value).map_err(|error| error.under(key))).transpose()
 }

@@ -3,10 +3,7 @@
 /// A name and the text of its file.
 macro_rules! file {
     ($name:literal) => {
-        (
-            $name,
-            include_str!(concat!("../../../data/recipes/", $name, ".toml")),
-        )
+        ($name, include_str!(concat!("../../../data/recipes/", $name, ".toml")))
     };
 }
 

@@ -30,11 +30,7 @@ impl Layers {
 
 fn join(base: &mut Table, layer: Table, prefix: &str, origin: &str, origins: &mut BTreeMap<String, String>) {
     for (name, value) in layer {
-        let key = if prefix.is_empty() {
-            name.clone()
-        } else {
-            format!("{prefix}.{name}")
-        };
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         match (base.get_mut(&name), value) {
             (Some(Value::Table(below)), Value::Table(above)) => join(below, above, &key, origin, origins),
             (_, Value::Table(above)) => {
@@ -77,21 +73,11 @@ impl Origins {
     pub(crate) fn blame(&self, error: ReadError) -> Error {
         let key = error.path.join(".");
         match error.problem {
-            Problem::Unknown { expected } => Error::UnknownKey {
-                origin: self.of(&key),
-                key,
-                expected,
-            },
-            Problem::Missing => Error::MissingKey {
-                origin: self.recipe.clone(),
-                key,
-            },
-            Problem::Value { found, expected } => Error::Value {
-                origin: self.of(&key),
-                key,
-                found,
-                expected,
-            },
+            Problem::Unknown { expected } => Error::UnknownKey { origin: self.of(&key), key, expected },
+            Problem::Missing => Error::MissingKey { origin: self.recipe.clone(), key },
+            Problem::Value { found, expected } => {
+                Error::Value { origin: self.of(&key), key, found, expected }
+            }
         }
     }
 }
@@ -106,10 +92,7 @@ mod tests {
         layers.lay("[a]\nx = 1\ny = 2\n[b]\nz = 3".parse().unwrap(), "low");
         layers.lay("[a]\ny = 5\n[c.d]\ne = 6".parse().unwrap(), "high");
         let (table, origins) = layers.finish("top");
-        assert_eq!(
-            table,
-            "[a]\nx = 1\ny = 5\n[b]\nz = 3\n[c.d]\ne = 6".parse().unwrap()
-        );
+        assert_eq!(table, "[a]\nx = 1\ny = 5\n[b]\nz = 3\n[c.d]\ne = 6".parse().unwrap());
         for (key, origin) in [
             ("a.x", "low"),
             ("a.y", "high"),

@@ -37,9 +37,7 @@ impl Method {
         #[serde(deny_unknown_fields)]
         struct NoParameters {}
 
-        let name = table
-            .remove("name")
-            .ok_or_else(|| ReadError::at("name", Problem::Missing))?;
+        let name = table.remove("name").ok_or_else(|| ReadError::at("name", Problem::Missing))?;
         let name: String = read(name).map_err(|error| error.under("name"))?;
         let parameters = Value::Table(table);
         match name.as_str() {
@@ -49,13 +47,7 @@ impl Method {
             "adautomix" => read(parameters).map(Self::AdAutoMix),
             _ => {
                 let expected = "one of \"vanilla\", \"mixup\", \"cutmix\", \"adautomix\"".to_owned();
-                Err(ReadError::at(
-                    "name",
-                    Problem::Value {
-                        found: format!("{name:?}"),
-                        expected,
-                    },
-                ))
+                Err(ReadError::at("name", Problem::Value { found: format!("{name:?}"), expected }))
             }
         }
     }

@@ -28,10 +28,7 @@ mod tests {
 
     #[test]
     fn fewer_edits_come_first() {
-        assert_eq!(
-            [edits("", "ab"), edits("cut", "cat"), edits("mixpu", "mixup")],
-            [2, 1, 2]
-        );
+        assert_eq!([edits("", "ab"), edits("cut", "cat"), edits("mixpu", "mixup")], [2, 1, 2]);
         let names = ["vanilla", "cutmix", "fmix", "mixup"].map(str::to_owned).to_vec();
         assert_eq!(nearest("mixp", names), ["mixup", "fmix", "cutmix"]);
     }

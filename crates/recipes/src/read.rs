@@ -32,10 +32,7 @@ pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, ReadError> {
 
 impl ReadError {
     pub(crate) fn at(key: &str, problem: Problem) -> Self {
-        Self {
-            path: vec![key.to_owned()],
-            problem,
-        }
+        Self { path: vec![key.to_owned()], problem }
     }
 
     pub(crate) fn under(mut self, key: &str) -> Self {
@@ -44,13 +41,7 @@ impl ReadError {
     }
 
     fn value(found: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self {
-            path: Vec::new(),
-            problem: Problem::Value {
-                found: found.into(),
-                expected: expected.into(),
-            },
-        }
+        Self { path: Vec::new(), problem: Problem::Value { found: found.into(), expected: expected.into() } }
     }
 }
 
@@ -81,11 +72,7 @@ impl de::Error for ReadError {
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let names: Vec<_> = expected.iter().map(|name| format!("{name:?}")).collect();
-        let expected = if names.len() == 1 {
-            names.concat()
-        } else {
-            format!("one of {}", names.join(", "))
-        };
+        let expected = if names.len() == 1 { names.concat() } else { format!("one of {}", names.join(", ")) };
         Self::value(format!("{variant:?}"), expected)
     }
 
@@ -138,10 +125,7 @@ impl<'de> de::Deserializer<'de> for Reader {
             Value::Datetime(_) => Err(de::Error::invalid_type(Unexpected::Other("a date"), &visitor)),
             Value::Array(values) => {
                 let length = values.len();
-                let mut items = Items {
-                    values: values.into_iter(),
-                    index: 0,
-                };
+                let mut items = Items { values: values.into_iter(), index: 0 };
                 let result = visitor.visit_seq(&mut items)?;
                 match items.values.len() {
                     0 => Ok(result),
@@ -151,10 +135,7 @@ impl<'de> de::Deserializer<'de> for Reader {
                     }
                 }
             }
-            Value::Table(table) => visitor.visit_map(Entries {
-                entries: table.into_iter(),
-                next: None,
-            }),
+            Value::Table(table) => visitor.visit_map(Entries { entries: table.into_iter(), next: None }),
         }
     }
 
@@ -194,9 +175,7 @@ impl<'de> de::SeqAccess<'de> for Items {
         };
         let index = self.index;
         self.index += 1;
-        seed.deserialize(Reader(value))
-            .map(Some)
-            .map_err(|error| error.under(&index.to_string()))
+        seed.deserialize(Reader(value)).map(Some).map_err(|error| error.under(&index.to_string()))
     }
 }
 
@@ -259,10 +238,7 @@ mod tests {
     }
 
     fn wrong(found: &str, expected: &str) -> Problem {
-        Problem::Value {
-            found: found.to_owned(),
-            expected: expected.to_owned(),
-        }
+        Problem::Value { found: found.to_owned(), expected: expected.to_owned() }
     }
 
     #[test]
@@ -282,16 +258,8 @@ mod tests {
                 "inner.count",
                 wrong("-1", "a whole number, 0 or more"),
             ),
-            (
-                whole.replace("rate = 2", "rate = true"),
-                "inner.rate",
-                wrong("true", "a number"),
-            ),
-            (
-                whole.replace("1.5]", "\"x\"]"),
-                "inner.pair.1",
-                wrong("\"x\"", "a number"),
-            ),
+            (whole.replace("rate = 2", "rate = true"), "inner.rate", wrong("true", "a number")),
+            (whole.replace("1.5]", "\"x\"]"), "inner.pair.1", wrong("\"x\"", "a number")),
             (
                 whole.replace("[0, 1.5]", "[0]"),
                 "inner.pair",
@@ -302,20 +270,14 @@ mod tests {
                 "inner.pair",
                 wrong("an array of length 3", "an array of length 2"),
             ),
-            (
-                whole.replace("\"left\"", "\"up\""),
-                "kind",
-                wrong("\"up\"", "one of \"left\", \"right\""),
-            ),
+            (whole.replace("\"left\"", "\"up\""), "kind", wrong("\"up\"", "one of \"left\", \"right\"")),
             (whole.replace("\"left\"", "3"), "kind", wrong("3", "a string")),
             (whole.replace("rate = 2, ", ""), "inner.rate", Problem::Missing),
             ("inner = 3".to_owned(), "inner", wrong("3", "a table")),
             (
                 whole.replace("rate", "ratio"),
                 "inner.ratio",
-                Problem::Unknown {
-                    expected: ["count", "rate", "pair"].map(str::to_owned).to_vec(),
-                },
+                Problem::Unknown { expected: ["count", "rate", "pair"].map(str::to_owned).to_vec() },
             ),
         ];
         for (text, key, problem) in cases {

@@ -35,19 +35,13 @@ impl Recipe {
     #[must_use]
     pub fn steps_per_epoch(&self, train_pictures: usize) -> usize {
         let batch = self.training.batch_size.max(1);
-        if self.training.drop_last {
-            train_pictures / batch
-        } else {
-            train_pictures.div_ceil(batch)
-        }
+        if self.training.drop_last { train_pictures / batch } else { train_pictures.div_ceil(batch) }
     }
 
     /// Steps in the whole run: `training.steps` where given, else those of all epochs.
     #[must_use]
     pub fn total_steps(&self, train_pictures: usize) -> usize {
-        self.training
-            .steps
-            .unwrap_or(self.training.epochs * self.steps_per_epoch(train_pictures))
+        self.training.steps.unwrap_or(self.training.epochs * self.steps_per_epoch(train_pictures))
     }
 }
 

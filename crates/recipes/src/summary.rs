@@ -46,14 +46,10 @@ impl Summary {
     /// # Errors
     /// [`Error::File`] if it cannot be read, [`Error::Summary`] if it is broken or cut short.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|reason| Error::File {
-            path: path.to_owned(),
-            reason,
-        })?;
-        serde_json::from_str(&text).map_err(|reason| Error::Summary {
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        })
+        let text =
+            std::fs::read_to_string(path).map_err(|reason| Error::File { path: path.to_owned(), reason })?;
+        serde_json::from_str(&text)
+            .map_err(|reason| Error::Summary { path: path.to_owned(), reason: reason.to_string() })
     }
 
     /// The text of `summary.json`, with a line break at its end.
@@ -95,33 +91,20 @@ impl NetworkSummary {
     /// The summary of a network with one head.
     #[must_use]
     pub fn one_head(accuracy: Accuracy) -> Self {
-        Self {
-            top1: accuracy.top1,
-            top5: accuracy.top5,
-            one: None,
-            mix: None,
-        }
+        Self { top1: accuracy.top1, top5: accuracy.top5, one: None, mix: None }
     }
 
     /// The summary of a network with two heads.
     #[must_use]
     pub fn two_heads(one: Accuracy, mix: Accuracy) -> Self {
-        Self {
-            top1: one.top1,
-            top5: one.top5,
-            one: Some(one),
-            mix: Some(mix),
-        }
+        Self { top1: one.top1, top5: one.top5, one: Some(one), mix: Some(mix) }
     }
 
     /// The accuracy of one head; the only head counts as the one-hot head.
     #[must_use]
     pub fn head(&self, head: Head) -> Option<Accuracy> {
         match head {
-            Head::One => Some(self.one.unwrap_or(Accuracy {
-                top1: self.top1,
-                top5: self.top5,
-            })),
+            Head::One => Some(self.one.unwrap_or(Accuracy { top1: self.top1, top5: self.top5 })),
             Head::Mix => self.mix,
         }
     }
@@ -162,11 +145,7 @@ impl Statistics {
         let mut tail = epochs[epochs.len().saturating_sub(10)..].to_vec();
         tail.sort_by(f64::total_cmp);
         let median_last10 = f64::midpoint(tail[(tail.len() - 1) / 2], tail[tail.len() / 2]);
-        Some(Self {
-            last,
-            best,
-            median_last10,
-        })
+        Some(Self { last, best, median_last10 })
     }
 
     /// One of them.
@@ -185,28 +164,14 @@ mod tests {
     use super::*;
 
     fn accuracy(value: f64) -> Accuracy {
-        let statistics = Statistics {
-            last: value,
-            best: value + 1.0,
-            median_last10: value - 1.0,
-        };
-        Accuracy {
-            top1: statistics,
-            top5: statistics,
-        }
+        let statistics = Statistics { last: value, best: value + 1.0, median_last10: value - 1.0 };
+        Accuracy { top1: statistics, top5: statistics }
     }
 
     #[test]
     fn the_median_takes_the_last_ten_only() {
         let epochs: Vec<f64> = (0..25).map(f64::from).collect();
-        assert_eq!(
-            Statistics::of(&epochs),
-            Some(Statistics {
-                last: 24.0,
-                best: 24.0,
-                median_last10: 19.5
-            })
-        );
+        assert_eq!(Statistics::of(&epochs), Some(Statistics { last: 24.0, best: 24.0, median_last10: 19.5 }));
         assert_eq!(Statistics::of(&[]), None);
     }
 
@@ -219,10 +184,7 @@ mod tests {
         assert_eq!(json["mix"]["top5"]["median_last10"], 59.0);
         let one = serde_json::to_value(NetworkSummary::one_head(accuracy(70.0))).unwrap();
         assert_eq!(one.as_object().unwrap().len(), 2);
-        assert_eq!(
-            NetworkSummary::one_head(accuracy(70.0)).head(Head::One),
-            Some(accuracy(70.0))
-        );
+        assert_eq!(NetworkSummary::one_head(accuracy(70.0)).head(Head::One), Some(accuracy(70.0)));
         assert_eq!(NetworkSummary::one_head(accuracy(70.0)).head(Head::Mix), None);
     }
 

@@ -46,37 +46,21 @@ impl Check<'_> {
 
     fn within(&self, value: f64, range: [f64; 2], key: &str) -> Result<(), Error> {
         let holds = (range[0]..=range[1]).contains(&value);
-        self.that(
-            holds,
-            key,
-            value,
-            &format!("a number from {} to {}", range[0], range[1]),
-        )
+        self.that(holds, key, value, &format!("a number from {} to {}", range[0], range[1]))
     }
 
     fn data(&self, recipe: &Recipe) -> Result<(), Error> {
         let data = &recipe.data;
         self.at_least_1(data.input_size, "data.input_size")?;
-        self.that(
-            data.pad < data.input_size,
-            "data.pad",
-            data.pad,
-            "less than `data.input_size`",
-        )?;
-        for (count, key) in [
-            (data.train_pictures, "data.train_pictures"),
-            (data.test_pictures, "data.test_pictures"),
-        ] {
+        self.that(data.pad < data.input_size, "data.pad", data.pad, "less than `data.input_size`")?;
+        for (count, key) in
+            [(data.train_pictures, "data.train_pictures"), (data.test_pictures, "data.test_pictures")]
+        {
             if let Some(count) = count {
                 self.at_least_1(count, key)?;
             }
             let drawn = data.name == "synthetic";
-            self.that(
-                !drawn || count.is_some(),
-                key,
-                "not given",
-                "how many pictures to draw",
-            )?;
+            self.that(!drawn || count.is_some(), key, "not given", "how many pictures to draw")?;
         }
         for channel in 0..3 {
             let (mean, deviation) = (data.mean[channel], data.std[channel]);
@@ -126,16 +110,8 @@ impl Check<'_> {
             "none: the method has no generator",
         )?;
         self.positive(generator.lr, "optimizer.generator.lr")?;
-        self.within(
-            generator.min_lr,
-            [0.0, generator.lr],
-            "optimizer.generator.min_lr",
-        )?;
-        self.within(
-            generator.weight_decay,
-            [0.0, 1.0],
-            "optimizer.generator.weight_decay",
-        )
+        self.within(generator.min_lr, [0.0, generator.lr], "optimizer.generator.min_lr")?;
+        self.within(generator.weight_decay, [0.0, 1.0], "optimizer.generator.weight_decay")
     }
 
     fn teacher(&self, recipe: &Recipe) -> Result<(), Error> {
@@ -147,26 +123,12 @@ impl Check<'_> {
                 "a table: the method has a teacher",
             );
         };
-        self.that(
-            recipe.method.has_teacher(),
-            "teacher",
-            "given",
-            "none: the method has no teacher",
-        )?;
+        self.that(recipe.method.has_teacher(), "teacher", "given", "none: the method has no teacher")?;
         self.within(teacher.base_momentum, [0.0, 1.0], "teacher.base_momentum")?;
-        self.within(
-            teacher.end_momentum,
-            [teacher.base_momentum, 1.0],
-            "teacher.end_momentum",
-        )?;
+        self.within(teacher.end_momentum, [teacher.base_momentum, 1.0], "teacher.end_momentum")?;
         let [from, to] = teacher.scope;
         let holds = (0.0..=1.0).contains(&from) && from < to && to <= 1.0;
-        self.that(
-            holds,
-            "teacher.scope",
-            format!("[{from}, {to}]"),
-            "two rising numbers from 0 to 1",
-        )
+        self.that(holds, "teacher.scope", format!("[{from}, {to}]"), "two rising numbers from 0 to 1")
     }
 
     fn method(&self, recipe: &Recipe) -> Result<(), Error> {
@@ -192,36 +154,22 @@ impl Check<'_> {
         self.at_least_1(method.adversarial_interval, "method.adversarial_interval")?;
         self.within(method.margin, [0.0, 1.0], "method.margin")?;
         let (fits, expected) = match method.margin_rule {
-            MarginRule::Pair => (
-                method.images == 2,
-                "a rule for `method.images` above 2: author, openmixup or none",
-            ),
+            MarginRule::Pair => {
+                (method.images == 2, "a rule for `method.images` above 2: author, openmixup or none")
+            }
             MarginRule::Author | MarginRule::OpenMixup => {
                 (method.images > 2, "a rule for `method.images` = 2: pair or none")
             }
             MarginRule::None => (true, ""),
         };
-        self.that(
-            fits,
-            "method.margin_rule",
-            format!("{:?}", method.margin_rule).to_lowercase(),
-            expected,
-        )?;
+        self.that(fits, "method.margin_rule", format!("{:?}", method.margin_rule).to_lowercase(), expected)?;
         self.at_least_1(method.generator.reduction, "method.generator.reduction")?;
-        self.at_least_1(
-            method.generator.upsampling_factor,
-            "method.generator.upsampling_factor",
-        )
+        self.at_least_1(method.generator.upsampling_factor, "method.generator.upsampling_factor")
     }
 
     fn claim(&self, recipe: &Recipe) -> Result<(), Error> {
         let Some(claim) = &recipe.claim else { return Ok(()) };
-        self.that(
-            claim.value.is_finite(),
-            "claim.value",
-            claim.value,
-            "a finite number",
-        )?;
+        self.that(claim.value.is_finite(), "claim.value", claim.value, "a finite number")?;
         self.at_least_1(claim.epochs, "claim.epochs")?;
         self.that(
             claim.network == ClaimedNetwork::Student || recipe.teacher.is_some(),
@@ -235,5 +183,54 @@ impl Check<'_> {
             "\"mix\"",
             "\"one\": the network has one head",
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Library, Override};
+
+    fn refusal(name: &str, overrides: &[&str]) -> String {
+        let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+        let message = Library::embedded().load(name, &overrides).unwrap_err().to_string();
+        assert!(!message.contains('\n') && !message.ends_with('.'), "{message}");
+        message
+    }
+
+    #[test]
+    fn refusals_name_the_origin_the_key_and_what_was_expected() {
+        let cases: [(&str, &[&str]); 16] = [
+            (
+                "override `training.epoch=3`: unknown key `training.epoch`; expected one of `epochs`",
+                &["training.epoch=3"],
+            ),
+            (
+                "override `trainin.epochs=3`: unknown key `trainin`; expected one of `name`",
+                &["trainin.epochs=3"],
+            ),
+            ("`training.epochs` is \"ten\"; expected a whole number, 0 or more", &["training.epochs=ten"]),
+            ("`training.batch_size` is 0; expected 1 or more", &["training.batch_size=0"]),
+            ("`optimizer` is 3; expected a table", &["optimizer=3"]),
+            ("`optimizer.lr` is 0; expected a number above 0", &["optimizer.lr=0.0"]),
+            ("`optimizer.lr` is NaN; expected a number above 0", &["optimizer.lr=nan"]),
+            ("`schedule.by` is \"week\"; expected one of \"epoch\", \"step\"", &["schedule.by=week"]),
+            ("`teacher.scope` is [1, 0.1]; expected two rising numbers", &["teacher.scope=[1.0, 0.1]"]),
+            ("`method.images` is 1; expected 2 or more", &["method.images=1"]),
+            ("`method.margin_rule` is author; expected a rule for `method.images` = 2", &["method.images=2"]),
+            ("`method.margin_rule` is \"both\"; expected one of \"pair\"", &["method.margin_rule=both"]),
+            (
+                "unknown key `method.generator.lam_concat`; expected one of",
+                &["method.generator.lam_concat=true"],
+            ),
+            ("`method.name` is \"mixupp\"; expected one of \"vanilla\"", &["method.name=mixupp"]),
+            ("unknown key `method.", &["method.name=mixup"]),
+            ("`data.train_pictures` is 0; expected 1 or more", &["data.train_pictures=0"]),
+        ];
+        for (expected, overrides) in cases {
+            let message = refusal("quick/adautomix", overrides);
+            assert!(message.contains(expected), "{message}");
+        }
+        let message = refusal("quick/mixup", &["teacher.scope=[0.0, 1.0]"]);
+        assert!(message.contains("missing key `teacher.base_momentum`"), "{message}");
     }
 }

@@ -1,1 +1,62 @@
-//! (to be written)
+//! The min-max loop: optimizers, schedules, the EMA teacher, methods, checkpoints and the run's folder.
+//!
+//! A [`Method`] is one training step: AdAutoMix, or plain classification of what a mixer makes. A [`Run`] is the loop
+//! around it. It reads batches, moves weights, and tells [`Listener`]s what happens ([`Event`]); everything that decides
+//! its numbers is in the recipe, so the same recipe gives the same files, and a run that was killed and resumed ends in
+//! the same bytes as one that was not.
+//!
+//! ```no_run
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use adautomix_recipes::Library;
+//! use adautomix_training::{Options, Pictures, Run};
+//! use candle_core::Device;
+//!
+//! # fn main() -> Result<(), adautomix_training::Error> {
+//! let recipe = Library::embedded().load("quick/adautomix", &[])?;
+//! let pictures = Pictures::open(&recipe, "datasets".as_ref())?;
+//! let options = Options {
+//!     out: "runs/first".into(),
+//!     device: Device::Cpu,
+//!     device_name: "cpu".into(),
+//!     commit: None,
+//!     resume: false,
+//!     checkpoint_steps: 500,
+//!     log_steps: 50,
+//! };
+//! let summary = Run::new(recipe, &pictures, options)?.train(&mut [], &AtomicBool::new(false))?;
+//! assert!(summary.is_some_and(|summary| summary.student.top1.last > 10.0));
+//! # Ok(())
+//! # }
+//! ```
+
+mod accuracy;
+pub mod checkpoint;
+mod data;
+mod error;
+mod event;
+mod gradients;
+pub mod method;
+mod metrics;
+mod network;
+mod optimizer;
+mod parameters;
+mod run;
+mod schedule;
+mod stepper;
+mod summary;
+pub mod teacher;
+mod tensorboard;
+
+pub use accuracy::{HeadAccuracy, evaluate, top_1_and_5};
+pub use data::Pictures;
+pub use error::{Error, Result};
+pub use event::{Event, Listener};
+pub use gradients::Gradients;
+pub use method::{AdAutoMix, AdAutoMixConfig, Inputs, Iteration, Method, Mixed};
+pub use network::{Build, Network, named};
+pub use optimizer::{Sgd, SgdConfig};
+pub use parameters::Parameters;
+pub use run::{Loaded, Options, Run, inputs, load};
+pub use schedule::{BeforeScope, LearningRate, Momentum, Warmup};
+pub use stepper::Stepper;

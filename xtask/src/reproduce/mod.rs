@@ -77,7 +77,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let cells = cells(arguments, &columns, &out)?;
     if arguments.plan {
         let program = program::build();
-        plan::print(&cells, program.as_deref().map_err(ToString::to_string), arguments);
+        let absent =
+            columns.len() * paper::table1().rows().count() * usize::try_from(arguments.trials)? - cells.len();
+        let program = program.as_deref().map_err(ToString::to_string);
+        println!("{}", plan::plan(&cells, &program, arguments, absent));
         return Ok(ExitCode::SUCCESS);
     }
     let wanted: Vec<&Cell> = cells.iter().filter(|cell| is_wanted(arguments, cell)).collect();
@@ -155,5 +158,6 @@ fn write(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("{}: cannot be written", path.display()))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

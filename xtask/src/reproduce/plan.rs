@@ -1,70 +1,80 @@
 //! `--plan`: the cells, and the hours that they will take from a few timed steps.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::cell::{Cell, State};
+use super::render::align;
 use super::{Arguments, is_wanted};
 use crate::paper;
 
-/// Prints every cell that was asked for, with its state and the hours that it will take.
-pub(crate) fn print(cells: &[Cell], program: Result<&Path, String>, arguments: &Arguments) {
-    let hours = paper::hours();
-    let mut timed: BTreeMap<&str, Result<f64, String>> = BTreeMap::new();
+/// The time of one step of a recipe in milliseconds, or why it isn't known.
+type Timed = Result<f64, String>;
+
+/// Every cell that was asked for, with its state and the hours that it will take. `absent` counts the cells of the table
+/// that have no recipe.
+pub(crate) fn plan(
+    cells: &[Cell],
+    program: &Result<&Path, String>,
+    arguments: &Arguments,
+    absent: usize,
+) -> String {
+    let mut timed: BTreeMap<&str, Timed> = BTreeMap::new();
+    let mut lines =
+        vec![["Cell", "State", "Steps", "ms a step", "Hours here", "Hours published"].map(str::to_owned)];
     let mut total = 0.0;
-    let mut untimed = 0;
-    println!("Cell | state | steps | ms a step | hours here | hours published");
     for cell in cells.iter().filter(|cell| is_wanted(arguments, cell)) {
-        let steps = train_pictures(cell).map(|pictures| cell.recipe.total_steps(pictures));
         let state = cell.state();
-        let mut columns = vec![cell.title(), describe(&state).to_owned()];
-        columns.push(steps.map_or_else(|| "?".to_owned(), |steps| steps.to_string()));
-        if matches!(state, State::Done(_)) {
-            columns.extend(["", "0"].map(str::to_owned));
+        let steps = train_pictures(cell).map(|pictures| cell.recipe.total_steps(pictures));
+        let unknown = || "?".to_owned();
+        let (time, hours) = if matches!(state, State::Done(_)) {
+            (String::new(), "0".to_owned())
         } else {
-            let measured = timed.entry(cell.recipe.name.as_str()).or_insert_with(|| {
-                let program = program.clone()?;
-                time_step(program, &cell.recipe.name, &arguments.device).map_err(|error| format!("{error:#}"))
-            });
-            match (measured, steps) {
-                (Ok(milliseconds), Some(steps)) => {
-                    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-                    let cell_hours = *milliseconds * steps as f64 / 3_600_000.0;
-                    total += cell_hours;
-                    columns.extend([format!("{milliseconds:.0}"), format!("{cell_hours:.2}")]);
-                }
-                _ => {
-                    untimed += 1;
-                    columns.extend(["not timed", "?"].map(str::to_owned));
-                }
-            }
-        }
-        let published =
-            hours.runs.iter().find(|run| run.column == cell.column.heading && run.row == cell.method);
-        columns.push(
-            published
-                .map_or_else(String::new, |run| format!("{:.1} on {} × {}", run.hours, run.gpus, run.gpu)),
-        );
-        println!("{}", columns.join(" | "));
+            let measured =
+                timed.entry(&cell.recipe.name).or_insert_with(|| time_step(program, cell, arguments));
+            let hours =
+                measured.as_ref().ok().zip(steps).map(|(milliseconds, steps)| hours(*milliseconds, steps));
+            total += hours.unwrap_or(0.0);
+            let time =
+                measured.as_ref().map_or_else(|_| unknown(), |milliseconds| format!("{milliseconds:.0}"));
+            (time, hours.map_or_else(unknown, |hours| format!("{hours:.2}")))
+        };
+        let steps = steps.map_or_else(unknown, |steps| steps.to_string());
+        lines.push([cell.title(), describe(&state).to_owned(), steps, time, hours, published(cell)]);
     }
+    let mut text = align(&lines, |index| (2..5).contains(&index));
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     let elapsed = total / arguments.jobs as f64;
-    println!(
-        "Together {total:.1} h of training on {}, some {elapsed:.1} h with {} at a time; evaluation is not counted",
-        arguments.device, arguments.jobs
+    let (device, jobs) = (&arguments.device, arguments.jobs);
+    let _ = write!(
+        text,
+        "\nTogether {total:.2} h of steps on {device}, some {elapsed:.2} h with {jobs} at a time"
     );
-    if untimed > 0 {
-        println!("{untimed} cells could not be timed and are not in the sum:");
-        for (recipe, error) in
-            timed.iter().filter_map(|(recipe, result)| Some((recipe, result.as_ref().err()?)))
-        {
-            println!("    {recipe}: {error}");
-        }
+    text.push_str("; loading and evaluation come on top.");
+    if absent > 0 {
+        let _ = write!(text, "\n{absent} cells of the table have no recipe yet.");
     }
+    for (recipe, error) in timed.iter().filter_map(|(recipe, result)| Some((recipe, result.as_ref().err()?)))
+    {
+        let _ = write!(text, "\nNot timed and not in the sum: {recipe}: {error}");
+    }
+    text
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn hours(milliseconds: f64, steps: usize) -> f64 {
+    milliseconds * steps as f64 / 3_600_000.0
+}
+
+/// The hours that the authors' run of the same cell took.
+fn published(cell: &Cell) -> String {
+    let hours = paper::hours();
+    let run = hours.runs.iter().find(|run| run.column == cell.column.heading && run.row == cell.method);
+    run.map_or_else(String::new, |run| format!("{:.1} on {} × {}", run.hours, run.gpus, run.gpu))
 }
 
 fn describe(state: &State) -> &'static str {
@@ -85,16 +95,20 @@ fn train_pictures(cell: &Cell) -> Option<usize> {
 }
 
 /// Milliseconds of a step, from the program's own benchmark.
-fn time_step(program: &Path, recipe: &str, device: &str) -> Result<f64> {
+fn time_step(program: &Result<&Path, String>, cell: &Cell, arguments: &Arguments) -> Timed {
+    let program = program.clone()?;
     let output = Command::new(program)
-        .args(["bench", "step", "--recipe", recipe, "--device", device, "--json"])
+        .args(["bench", "step", "--recipe", &cell.recipe.name, "--device", &arguments.device, "--json"])
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("{}: cannot be started", program.display()))?;
-    let message = String::from_utf8_lossy(&output.stderr);
-    let last = message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    ensure!(output.status.success(), "`bench step`: {}: {last}", output.status);
-    milliseconds(&String::from_utf8_lossy(&output.stdout)).context("`bench step` printed no `ms_per_step`")
+        .map_err(|error| format!("{}: cannot be started: {error}", program.display()))?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        let last = message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        return Err(format!("`bench step`: {}: {last}", output.status));
+    }
+    milliseconds(&String::from_utf8_lossy(&output.stdout))
+        .ok_or_else(|| "`bench step` printed no `ms_per_step`".to_owned())
 }
 
 /// The first `ms_per_step` in the JSON that stands somewhere in a text.

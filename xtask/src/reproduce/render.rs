@@ -8,15 +8,30 @@ use super::results::{Compared, Figures, Results, Row, Section, Spread, Status};
 
 const STATISTICS: [Statistic; 3] = [Statistic::Last, Statistic::Best, Statistic::MedianLast10];
 
-/// Columns of a rendered table, the remark included.
+/// Columns of a rendered table.
 const WIDTH: usize = 12;
+
+const HEADINGS: [&str; WIDTH] = [
+    "Method",
+    "Paper",
+    "Student last",
+    "Student best",
+    "Student last-10",
+    "Teacher last",
+    "Teacher best",
+    "Teacher last-10",
+    "n",
+    "s.d.",
+    "Epochs",
+    "Remark",
+];
 
 /// The table as Markdown.
 pub(crate) fn markdown(results: &Results) -> String {
     let mut text = format!("# {}\n", results.title);
     for section in &results.sections {
-        let _ = write!(text, "\n## {}\n\n", section.title);
-        let mut lines = vec![headings(section)];
+        let _ = write!(text, "\n## {}\n\n", section_title(section));
+        let mut lines = vec![HEADINGS.map(str::to_owned)];
         lines.push(std::array::from_fn(|index| if is_figure(index) { "---:" } else { "---" }.to_owned()));
         lines.extend(section.rows.iter().map(|row| cells(row, |command| format!(": `{command}`"))));
         for line in lines {
@@ -35,23 +50,10 @@ pub(crate) fn terminal(results: &Results) -> String {
     let mut text = format!("{}\n", results.title);
     let mut commands = String::new();
     for section in &results.sections {
-        let _ = write!(text, "\n{}\n", section.title);
-        let mut lines = vec![headings(section)];
+        let _ = write!(text, "\n{}\n", section_title(section));
+        let mut lines = vec![HEADINGS.map(str::to_owned)];
         lines.extend(section.rows.iter().map(|row| cells(row, |_| String::new())));
-        let widths: [usize; WIDTH] = std::array::from_fn(|index| {
-            lines.iter().map(|line| line[index].chars().count()).max().unwrap_or(0)
-        });
-        for line in &lines {
-            let padded: Vec<_> = line
-                .iter()
-                .enumerate()
-                .map(|(index, cell)| {
-                    let width = widths[index];
-                    if is_figure(index) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-                })
-                .collect();
-            let _ = writeln!(text, "{}", padded.join("  ").trim_end());
-        }
+        text.push_str(&align(&lines, is_figure));
         for command in section.rows.iter().filter_map(|row| row.command.as_ref()) {
             let _ = writeln!(commands, "    {command}");
         }
@@ -71,9 +73,13 @@ pub(crate) fn latex(results: &Results) -> String {
     let mut text = String::from("% Needs \\usepackage{booktabs}.\n");
     for section in &results.sections {
         let _ = writeln!(text, "\\begin{{table}}\n\\centering\\small");
-        let _ = writeln!(text, "\\caption{{{}}}", escape(&format!("{} [{}]", results.title, section.title)));
+        let _ = writeln!(
+            text,
+            "\\caption{{{}}}",
+            escape(&format!("{} [{}]", results.title, section_title(section)))
+        );
         let _ = writeln!(text, "\\begin{{tabular}}{{lrrrrrrrrrrl}}\n\\toprule");
-        let _ = writeln!(text, "{} \\\\\n\\midrule", headings(section).map(|cell| escape(&cell)).join(" & "));
+        let _ = writeln!(text, "{} \\\\\n\\midrule", HEADINGS.join(" & "));
         for row in &section.rows {
             let line = cells(row, |_| String::new()).map(|cell| escape(&cell));
             let _ = writeln!(text, "{} \\\\", line.join(" & "));
@@ -131,21 +137,26 @@ pub(crate) fn json(results: &Results) -> String {
     text
 }
 
-fn headings(section: &Section) -> [String; WIDTH] {
-    [
-        "Method".to_owned(),
-        format!("Paper ({}, {} epochs)", section.paper_column, section.paper_epochs),
-        "Student last".to_owned(),
-        "best".to_owned(),
-        "last-10".to_owned(),
-        "Teacher last".to_owned(),
-        "best".to_owned(),
-        "last-10".to_owned(),
-        "n".to_owned(),
-        "s.d.".to_owned(),
-        "Epochs".to_owned(),
-        "Remark".to_owned(),
-    ]
+/// Lines of cells in columns as wide as their widest cell; `to_the_right` says which columns hold figures.
+pub(crate) fn align<const N: usize>(lines: &[[String; N]], to_the_right: fn(usize) -> bool) -> String {
+    let widths: [usize; N] =
+        std::array::from_fn(|index| lines.iter().map(|line| line[index].chars().count()).max().unwrap_or(0));
+    let mut text = String::new();
+    for line in lines {
+        let padded: [String; N] = std::array::from_fn(|index| {
+            let (cell, width) = (&line[index], widths[index]);
+            if to_the_right(index) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        let _ = writeln!(text, "{}", padded.join("  ").trim_end());
+    }
+    text
+}
+
+/// What was run in a section, and what the paper's figures beside it are of.
+fn section_title(section: &Section) -> String {
+    let same = section.paper_column == section.column;
+    let column = if same { String::new() } else { format!("{}, ", section.paper_column) };
+    format!("{} (paper: {column}{} epochs)", section.title, section.paper_epochs)
 }
 
 /// Whether a column of the rendered table holds figures, which stand to the right.
@@ -309,9 +320,9 @@ mod tests {
         let expected = "\
 # Table 1
 
-## CIFAR100/ResNet18: cifar100, 100 % of 50,000 pictures
+## CIFAR100/ResNet18: cifar100, 100 % of 50,000 pictures (paper: 800 epochs)
 
-| Method | Paper (CIFAR100/ResNet18, 800 epochs) | Student last | best | last-10 | Teacher last | best | last-10 | n | s.d. | Epochs | Remark |
+| Method | Paper | Student last | Student best | Student last-10 | Teacher last | Teacher best | Teacher last-10 | n | s.d. | Epochs | Remark |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
 | AdAutoMix | 82.32 | 74.00 | 76.50 | 75.00 | 82.12 | 82.50 | 82.25\\* | 2 | 0.12 | 800 |  |
 | Vanilla | 78.04 | 78.00 | 78.50 | 78.25\\* |  |  |  | 1 |  | 800 | 1 of 2 trials: `cargo xtask a_b` |
@@ -330,12 +341,12 @@ Paper: the paper.
         let expected = "\
 Table 1
 
-CIFAR100/ResNet18: cifar100, 100 % of 50,000 pictures
-Method     Paper (CIFAR100/ResNet18, 800 epochs)  Student last   best  last-10  Teacher last   best  last-10  n  s.d.  Epochs  Remark
-AdAutoMix                                  82.32         74.00  76.50    75.00         82.12  82.50   82.25*  2  0.12     800
-Vanilla                                    78.04         78.00  78.50   78.25*                                1           800  1 of 2 trials
-MixUp                                      79.12                                                                               not run
-FMix                                       79.69                                                                               not there yet
+CIFAR100/ResNet18: cifar100, 100 % of 50,000 pictures (paper: 800 epochs)
+Method     Paper  Student last  Student best  Student last-10  Teacher last  Teacher best  Teacher last-10  n  s.d.  Epochs  Remark
+AdAutoMix  82.32         74.00         76.50            75.00         82.12         82.50           82.25*  2  0.12     800
+Vanilla    78.04         78.00         78.50           78.25*                                               1           800  1 of 2 trials
+MixUp      79.12                                                                                                             not run
+FMix       79.69                                                                                                             not there yet
 
 * compares.
 
@@ -352,10 +363,10 @@ What is missing:
 % Needs \\usepackage{booktabs}.
 \\begin{table}
 \\centering\\small
-\\caption{Table 1 [CIFAR100/ResNet18: cifar100, 100 \\% of 50,000 pictures]}
+\\caption{Table 1 [CIFAR100/ResNet18: cifar100, 100 \\% of 50,000 pictures (paper: 800 epochs)]}
 \\begin{tabular}{lrrrrrrrrrrl}
 \\toprule
-Method & Paper (CIFAR100/ResNet18, 800 epochs) & Student last & best & last-10 & Teacher last & best & last-10 & n & s.d. & Epochs & Remark \\\\
+Method & Paper & Student last & Student best & Student last-10 & Teacher last & Teacher best & Teacher last-10 & n & s.d. & Epochs & Remark \\\\
 \\midrule
 AdAutoMix & 82.32 & 74.00 & 76.50 & 75.00 & 82.12 & 82.50 & 82.25* & 2 & 0.12 & 800 &  \\\\
 Vanilla & 78.04 & 78.00 & 78.50 & 78.25* &  &  &  & 1 &  & 800 & 1 of 2 trials \\\\
@@ -383,7 +394,7 @@ FMix & 79.69 &  &  &  &  &  &  &  &  &  & not there yet \\\\
              teacher_median_last10,2,2,800,"
         );
         assert!(lines[4].ends_with("not there yet,,,,,,,,,,,,,,0,2,,"), "{}", lines[4]);
-        let columns = |line: &str| line.replace(", ", "").split(',').count();
+        let columns = |line: &str| line.replace(", ", "").replace("50,000", "").split(',').count();
         assert!(lines.iter().all(|line| columns(line) == columns(lines[0])), "{csv}");
 
         let json: serde_json::Value = serde_json::from_str(&json(&fixed())).unwrap();

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Arguments;
 use super::cell::Cell;
-use super::layout::{Column, Profile};
+use super::layout::{self, Column, Profile};
 use crate::paper::{self, PaperTable};
 
 /// A table with all that its renderings need.
@@ -230,7 +230,9 @@ impl Spread {
 
 fn conditions_of(summary: &Summary) -> String {
     let commit = summary.commit.as_deref().unwrap_or("unknown");
-    format!("{}, commit {}", summary.device, commit.get(..12).unwrap_or(commit))
+    // Twelve digits, and the mark of a changed working tree if there is one.
+    let (digits, mark) = commit.split_at(commit.find('-').unwrap_or(commit.len()));
+    format!("{}, commit {}{mark}", summary.device, digits.get(..12).unwrap_or(digits))
 }
 
 fn pictures_of(summary: &Summary) -> String {
@@ -276,7 +278,10 @@ fn notes(profile: Profile) -> Vec<String> {
 /// The command that runs one row of one column.
 fn command(arguments: &Arguments, column: &Column, method: &str) -> String {
     let mut command = format!("cargo xtask reproduce table1 --profile {}", arguments.profile);
-    command.push_str(&format!(" --columns {} --methods {method}", column.heading));
+    if layout::columns(arguments.profile).count() > 1 {
+        command.push_str(&format!(" --columns {}", column.heading));
+    }
+    command.push_str(&format!(" --methods {method}"));
     if arguments.trials > 1 {
         command.push_str(&format!(" --trials {}", arguments.trials));
     }
@@ -299,7 +304,7 @@ fn thousands(count: usize) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -167,7 +167,12 @@ fn what_is_done_isnt_run_again() {
         "| MixUp | 79.12 | 61.00 | 62.00 | 60.00\\* |  |  |  | 2 | 1.41 | 10 |  |"
     );
     let row = stage.row("Vanilla");
-    assert!(row.contains("1 of 2 trials: `cargo xtask reproduce table1 --profile quick --columns"), "{row}");
+    assert!(
+        row.contains(
+            "1 of 2 trials: `cargo xtask reproduce table1 --profile quick --methods Vanilla --trials 2`"
+        ),
+        "{row}"
+    );
 }
 
 #[test]

@@ -1,3 +1,9 @@
 //! The subcommands, one file each.
 
+pub(crate) mod bench;
+pub(crate) mod data;
+pub(crate) mod doctor;
+pub(crate) mod evaluate;
+pub(crate) mod mix;
 pub(crate) mod parity;
+pub(crate) mod train;

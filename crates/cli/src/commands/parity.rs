@@ -1,11 +1,12 @@
 //! `adautomix parity`: golden cases, a line each.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use candle_core::Device;
 
+use crate::device;
 use crate::parity::{self, Outcome};
 
 /// Compare this program with golden cases that an independent PyTorch implementation computed.
@@ -20,31 +21,29 @@ pub(crate) struct ParityArgs {
     /// Run the cases of these ops only.
     #[arg(long, value_delimiter = ',', value_name = "OP")]
     only: Vec<String>,
-    /// Where to compute: `cpu` or `cuda`.
+    /// Where to compute: `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "cpu")]
     device: String,
 }
 
 /// Runs the cases and prints how they went.
 pub(crate) fn run(args: &ParityArgs) -> Result<ExitCode> {
-    let device = match args.device.as_str() {
-        "cpu" => Device::Cpu,
-        "cuda" => Device::new_cuda(0)?,
-        other => bail!("unknown device `{other}`, expected `cpu` or `cuda`"),
-    };
-    let (mut passed, mut failed) = (0, 0);
+    let device = device::open(&args.device)?;
+    let (mut passed, mut failed, mut out) = (0, 0, std::io::stdout().lock());
     for path in parity::find(&args.paths)? {
         let Some(outcome) = parity::check(&path, &args.only, &device) else {
             continue;
         };
         let passes = outcome.result.as_ref().is_ok_and(parity::Worst::passes);
         *(if passes { &mut passed } else { &mut failed }) += 1;
-        println!("{}", line(&path, &outcome, passes));
+        writeln!(out, "{}", line(&path, &outcome, passes))?;
     }
     if passed + failed == 0 {
-        bail!("no case to run: nothing ends in `.safetensors` there, or no case has the ops given with --only");
+        bail!(
+            "no case to run: nothing ends in `.safetensors` there, or no case has the ops given with --only"
+        );
     }
-    println!("{passed} passed, {failed} failed");
+    writeln!(out, "{passed} passed, {failed} failed")?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -56,5 +55,5 @@ fn line(path: &Path, outcome: &Outcome, passes: bool) -> String {
         // candle's errors may carry a backtrace below their first line.
         Err(error) => format!("{error:#}").lines().next().unwrap_or_default().to_string(),
     };
-    format!("{verdict}  {:<22} {name:<52} {what}", outcome.op)
+    format!("{verdict}  {:<22} {name:<60} {what}", outcome.op)
 }

@@ -108,7 +108,8 @@ impl Case {
 
     /// The inputs `prefix0`, `prefix1`, … as far as they go.
     pub(super) fn inputs(&self, prefix: &str) -> Result<Vec<Tensor>> {
-        let inputs: Vec<Tensor> = (0..).map_while(|index| self.find(&format!("in/{prefix}{index}"))).collect();
+        let inputs: Vec<Tensor> =
+            (0..).map_while(|index| self.find(&format!("in/{prefix}{index}"))).collect();
         if inputs.is_empty() {
             bail!("it has no `in/{prefix}0`");
         }

@@ -61,7 +61,11 @@ fn scalar(case: &Case, outputs: &Outputs) -> Result<Tensor> {
     for name in case.names("cot/") {
         let output = output(outputs, &name)?;
         let cotangent = case.expected(&format!("cot/{name}"))?;
-        terms.push((output * cotangent).and_then(|product| product.sum_all()).with_context(|| format!("`cot/{name}`"))?);
+        terms.push(
+            (output * cotangent)
+                .and_then(|product| product.sum_all())
+                .with_context(|| format!("`cot/{name}`"))?,
+        );
     }
     if terms.is_empty() {
         bail!("it expects gradients and has no cotangent");
@@ -77,9 +81,8 @@ fn relative_error(got: &Tensor, want: &Tensor, rtol: f64, atol: f64) -> Result<f
     if got.dtype() != want.dtype() {
         bail!("dtype {:?}, expected {:?}", got.dtype(), want.dtype());
     }
-    let values = |tensor: &Tensor| -> Result<Vec<f64>> {
-        Ok(tensor.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
-    };
+    let values =
+        |tensor: &Tensor| -> Result<Vec<f64>> { Ok(tensor.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?) };
     let (got, want) = (values(got)?, values(want)?);
     let largest = want.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
     let tolerance = atol + rtol * largest;
@@ -123,7 +126,8 @@ mod tests {
 
     #[test]
     fn shape_and_dtype_count() {
-        let (vector, scalar) = (Tensor::new(&[1f32], &Device::Cpu).unwrap(), Tensor::new(1f32, &Device::Cpu).unwrap());
+        let (vector, scalar) =
+            (Tensor::new(&[1f32], &Device::Cpu).unwrap(), Tensor::new(1f32, &Device::Cpu).unwrap());
         assert!(relative_error(&vector, &scalar, 1.0, 1.0).is_err());
         let double = scalar.to_dtype(DType::F64).unwrap();
         assert!(relative_error(&double, &scalar, 1.0, 1.0).is_err());

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use adautomix_losses::{self as losses, Components, Objective, SmoothingMode};
 use adautomix_mixing::adautomix::{Generator, GeneratorConfig, MarginRule, apply_margin};
 use anyhow::{Result, bail};
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use serde::Deserialize;
 
 use super::case::Case;
@@ -136,7 +136,8 @@ fn objective(case: &Case) -> Result<Outputs> {
 
 fn adv_schedule(case: &Case) -> Result<Outputs> {
     let interval = case.param("adv_interval")?;
-    let adversarial: Vec<i64> =
-        (0..case.param("count")?).map(|iteration| i64::from(losses::adversarial(iteration, interval))).collect();
+    let adversarial: Vec<i64> = (0..case.param("count")?)
+        .map(|iteration| i64::from(losses::adversarial(iteration, interval)))
+        .collect();
     Ok(vec![("adversarial".into(), Tensor::new(adversarial, &case.device)?)])
 }

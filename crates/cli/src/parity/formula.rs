@@ -50,6 +50,15 @@ fn weight(name: &str, shape: &[usize], scale: f64) -> Vec<f32> {
     units(name).map(|u| value(u) as f32).take(count).collect()
 }
 
+/// Gives tensors that exist the values that their names stand for, in place.
+pub(super) fn fill(tensors: &[(String, Tensor)]) -> Result<()> {
+    for (name, tensor) in tensors {
+        let values = weight(name, tensor.dims(), 1.0);
+        adautomix_ops::overwrite(tensor, &Tensor::from_vec(values, tensor.shape(), tensor.device())?)?;
+    }
+    Ok(())
+}
+
 /// The variables that a network asked for, by name, in the order of its state dict.
 #[derive(Clone)]
 pub(super) struct FormulaWeights {

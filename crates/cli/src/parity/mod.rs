@@ -7,6 +7,7 @@ mod formula;
 mod mixers;
 mod nets;
 mod step;
+mod training;
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +49,8 @@ pub(crate) fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn search(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("`{}` can't be read", folder.display()))?;
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("`{}` can't be read", folder.display()))?;
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
@@ -80,6 +82,6 @@ fn run(case: &Case) -> Result<Worst> {
 }
 
 fn op(name: &str) -> Option<Op> {
-    let tables = [core::OPS, mixers::OPS, nets::OPS];
+    let tables = [core::OPS, mixers::OPS, nets::OPS, step::OPS, training::OPS];
     tables.iter().flat_map(|table| table.iter()).find(|(op, _)| *op == name).map(|(_, run)| *run)
 }

@@ -1,8 +1,6 @@
 //! Operations of `nets`: layers, losses, optimizers, backbones, metrics.
 
-use adautomix_backbones::{
-    Backbone, Block, Classifier, Head, Pass, ResNet, ResNetConfig, Stem, is_buffer,
-};
+use adautomix_backbones::{Backbone, Block, Classifier, Head, Pass, ResNet, ResNetConfig, Stem, is_buffer};
 use adautomix_ops::{ConvSpec, Epilogue, Interpolation, Reduction};
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
@@ -155,9 +153,9 @@ struct Passed {
 fn pass(case: &Case) -> Result<Passed> {
     let weights = FormulaWeights::new(case.optional("weight_scale")?.unwrap_or(1.0));
     let vb = weights.builder(&case.device);
-    let backbone = Box::new(ResNet::new(config(case)?, vb.clone())?);
+    let backbone = Box::new(ResNet::new(config(case)?, &vb)?);
     let last = backbone.stages();
-    let classifier = Classifier::one_head(backbone, case.param("num_classes")?, vb)?;
+    let classifier = Classifier::one_head(backbone, case.param("num_classes")?, &vb)?;
     let mut pass = match case.param::<String>("mode")?.as_str() {
         "eval" => Pass::eval(),
         "train" => Pass::train(),

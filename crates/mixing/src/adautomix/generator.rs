@@ -200,7 +200,8 @@ mod tests {
         assert!(error < 1e-6, "{error}");
         let gradients = masks.sqr()?.sum_all()?.backward()?;
         for (name, variable) in variables.data().lock().unwrap().iter() {
-            let gradient = gradients.get(variable).map(|g| g.abs()?.max_all()?.to_scalar::<f32>()).transpose()?;
+            let gradient =
+                gradients.get(variable).map(|g| g.abs()?.max_all()?.to_scalar::<f32>()).transpose()?;
             // The bias of the values moves all planes alike, which the softmax takes out.
             assert!(gradient.is_some_and(|g| g > 1e-5 || name == "conv_v.bias"), "{name}: {gradient:?}");
         }
@@ -230,7 +231,8 @@ mod tests {
         let generator = generator(&VarMap::new())?;
         let message = |result: Result<Tensor>| result.err().map(|e| e.to_string()).unwrap_or_default();
         let features = features(2)?;
-        let masks = |partners: &[Vec<u32>], lambdas: &[f64]| message(generator.masks(&features, partners, lambdas));
+        let masks =
+            |partners: &[Vec<u32>], lambdas: &[f64]| message(generator.masks(&features, partners, lambdas));
         assert_eq!(masks(&[vec![0, 1]], &[1.0]), "a mix of 1 images, expected at least 2");
         let sum = masks(&[vec![0, 1], vec![1, 0]], &[0.5, 0.4]);
         assert_eq!(sum, "mixing ratios [0.5, 0.4] sum to 0.9, expected 1");

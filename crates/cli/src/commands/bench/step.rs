@@ -1,0 +1,115 @@
+//! `adautomix bench step`: whole training steps on random pictures.
+
+use std::time::Instant;
+
+use adautomix_datasets::facts;
+use adautomix_random::{Key, Purpose};
+use adautomix_recipes::{Library, Override, Recipe};
+use adautomix_training::{Gradients, Inputs, Stepper};
+use anyhow::{Result, ensure};
+use candle_core::{Device, Tensor};
+use rand::Rng;
+use serde_json::json;
+
+use super::{median, use_threads};
+use crate::{device, memory};
+
+/// Time training steps: forward, backward, optimizer and teacher. The fields are those of `bench/pytorch/step.py`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct StepArgs {
+    /// The recipe whose step is timed, instead of --backbone and --method.
+    #[arg(long, conflicts_with_all = ["backbone", "method"])]
+    recipe: Option<String>,
+    /// The network, as `resnet18-cifar`.
+    #[arg(long, default_value = "resnet18-cifar")]
+    backbone: String,
+    /// The method, as `adautomix` or `vanilla`.
+    #[arg(long, default_value = "adautomix")]
+    method: String,
+    /// Pictures of a step [default: that of the recipe].
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Threads [default: one for each processor].
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Steps that are timed.
+    #[arg(long, default_value_t = 8)]
+    steps: usize,
+    /// Steps before them.
+    #[arg(long, default_value_t = 2)]
+    warmup: usize,
+    /// Where to compute: `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl StepArgs {
+    fn recipe(&self) -> Result<Recipe> {
+        let library = Library::embedded();
+        let batch = self.batch.map(|batch| Override::new("training.batch_size", batch as i64)).transpose()?;
+        if let Some(name) = &self.recipe {
+            return Ok(library.load(name, batch.as_slice())?);
+        }
+        // ResNet-20 has three stages, and so a recipe of its own.
+        let base = if self.backbone == "resnet20-cifar" { "quick" } else { "cifar100/resnet18" };
+        let mut overrides = vec![Override::new("network.name", self.backbone.as_str())?];
+        overrides.extend(batch);
+        Ok(library.load(&format!("{base}/{}", self.method), &overrides)?)
+    }
+}
+
+/// Runs `bench step`.
+#[expect(clippy::print_stdout, reason = "the result goes to standard output")]
+pub(super) fn run(args: &StepArgs) -> Result<()> {
+    ensure!(args.steps > 0, "--steps 0: expected at least 1");
+    let (threads, device) = (use_threads(args.threads)?, device::open(&args.device)?);
+    let recipe = args.recipe()?;
+    let (batch, classes) = (recipe.training.batch_size, facts(&recipe.data.name)?.classes);
+    let mut stepper = Stepper::new(&recipe, classes, args.warmup + args.steps, 500, &device)?;
+    let (mut times, mut gradients) = (Vec::new(), Gradients::default());
+    for step in 0..args.warmup + args.steps {
+        let inputs = random(batch, classes, recipe.data.input_size, step, &device)?;
+        let start = Instant::now();
+        stepper.step(&inputs, step, Key::new(0, Purpose::Mixing).step(step), &mut gradients)?;
+        device.synchronize()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    let times = times.split_off(args.warmup);
+    let least = times.iter().copied().fold(f64::INFINITY, f64::min);
+    let ms = median(times);
+    let memory = memory::peak_mib();
+    if args.json {
+        let result = json!({
+            "framework": "adautomix",
+            "version": env!("CARGO_PKG_VERSION"),
+            "backbone": recipe.network.name,
+            "method": recipe.method.name(),
+            "batch": batch,
+            "threads": threads,
+            "device": args.device,
+            "steps": args.steps,
+            "ms_per_step": ms,
+            "ms_per_step_min": least,
+            "images_per_second": batch as f64 / ms * 1e3,
+            "peak_memory_mb": memory,
+        });
+        println!("{result:#}");
+    } else {
+        let (method, network) = (recipe.method.name(), &recipe.network.name);
+        let rate = batch as f64 / ms * 1e3;
+        println!("{method}, {network}, batch {batch}, {threads} threads on {}", args.device);
+        println!("{ms:.1} ms a step (least {least:.1}), {rate:.1} pictures/s, peak memory {memory:.0} MiB");
+    }
+    Ok(())
+}
+
+/// Random pictures with random labels.
+fn random(batch: usize, classes: usize, size: usize, step: usize, device: &Device) -> Result<Inputs> {
+    let mut rng = Key::new(0, Purpose::Test).step(step).rng();
+    let images: Vec<f32> = (0..batch * 3 * size * size).map(|_| rng.random_range(-2.0..2.0)).collect();
+    let labels = (0..batch).map(|_| rng.random_range(0..classes as u32)).collect();
+    Ok(Inputs { images: Tensor::from_vec(images, (batch, 3, size, size), device)?, labels })
+}

@@ -1,0 +1,170 @@
+//! `adautomix mix`: a picture of what a method makes of pictures.
+
+use std::path::PathBuf;
+
+use adautomix_datasets::{Normalize, Picture, View, facts};
+use adautomix_random::{Key, Purpose};
+use adautomix_recipes::Recipe;
+use adautomix_training::method::{self, Shown};
+use adautomix_training::{Inputs, Method, Pictures, load};
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{Device, Tensor};
+
+use crate::picture::{self, Tile};
+use crate::select::Selection;
+
+/// Draw what a method makes of pictures: a row a blend, with the pictures that went in, their masks, and the blend.
+#[derive(clap::Args, Debug)]
+pub(crate) struct MixArgs {
+    /// Pictures to mix (PNG or JPEG, brought to the network's size); test pictures of the data set if none are given.
+    images: Vec<PathBuf>,
+    /// A run whose networks make the masks; without it they are new, and the masks say nothing yet.
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// The recipe, where there is no run.
+    #[arg(long, default_value = "quick/adautomix", conflicts_with = "run")]
+    recipe: String,
+    #[command(flatten)]
+    selection: Selection,
+    /// Which checkpoint of the run: `last` or `best`.
+    #[arg(long, default_value = "last", value_parser = ["last", "best"])]
+    checkpoint: String,
+    /// Where the data sets are.
+    #[arg(long, env = "ADAUTOMIX_DATA", default_value = "datasets", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// How many test pictures.
+    #[arg(long, default_value_t = 3)]
+    count: usize,
+    /// The first test picture's index.
+    #[arg(long, default_value_t = 0)]
+    first: usize,
+    /// The seed of partners and ratios.
+    #[arg(long, default_value_t = 0)]
+    draw: u64,
+    /// How many times a picture's pixels are enlarged.
+    #[arg(long, default_value_t = 4)]
+    scale: usize,
+    /// The PNG file to write.
+    #[arg(long, default_value = "mix.png", value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Pictures with their names.
+struct Chosen {
+    pictures: Vec<Picture>,
+    labels: Vec<u32>,
+    names: Vec<String>,
+}
+
+/// Runs `mix`.
+#[expect(clippy::print_stdout, reason = "the name of the file goes to standard output")]
+pub(crate) fn run(args: &MixArgs) -> Result<()> {
+    ensure!((1..=64).contains(&args.scale), "--scale {}: expected 1 to 64", args.scale);
+    let (recipe, method) = network(args)?;
+    let chosen = if args.images.is_empty() { from_data(args, &recipe)? } else { from_files(args, &recipe)? };
+    ensure!(chosen.pictures.len() >= 2, "{} picture: expected at least 2 to mix", chosen.pictures.len());
+    let inputs = normalised(&chosen, &recipe)?;
+    let shown = method.show(&inputs, Key::new(args.draw, Purpose::Mixing))?;
+    let tiles = tiles(&chosen, &shown, &recipe)?;
+    let columns = tiles.len() / chosen.pictures.len();
+    picture::save(&picture::grid(&tiles, columns, args.scale)?, &args.out)?;
+    println!("{}", args.out.display());
+    Ok(())
+}
+
+fn network(args: &MixArgs) -> Result<(Recipe, Box<dyn Method>)> {
+    if let Some(run) = &args.run {
+        let loaded = load(run, &args.checkpoint, &Device::Cpu)?;
+        return Ok((loaded.recipe, loaded.method));
+    }
+    let recipe = args.selection.load(&args.recipe)?;
+    let classes = facts(&recipe.data.name)?.classes;
+    let method = method::build(&recipe, classes, 1, &Device::Cpu)?;
+    Ok((recipe, method))
+}
+
+fn from_data(args: &MixArgs, recipe: &Recipe) -> Result<Chosen> {
+    let source = Pictures::open(recipe, &args.data_dir)?.test;
+    let end = args.first + args.count;
+    ensure!(end <= source.len(), "pictures {} to {end}: the data set has {}", args.first, source.len());
+    let mut chosen = Chosen { pictures: Vec::new(), labels: Vec::new(), names: Vec::new() };
+    for index in args.first..end {
+        let mut picture = Picture::default();
+        let label = source.read(index, &mut picture)?;
+        chosen.pictures.push(picture);
+        chosen.labels.push(label as u32);
+        chosen.names.push(source.class_names()[label].clone());
+    }
+    Ok(chosen)
+}
+
+fn from_files(args: &MixArgs, recipe: &Recipe) -> Result<Chosen> {
+    let size = recipe.data.input_size as u32;
+    let read = |path: &PathBuf| -> Result<Picture> {
+        let image = image::open(path).with_context(|| format!("{}", path.display()))?;
+        let image = image.resize_to_fill(size, size, image::imageops::FilterType::CatmullRom).to_rgb8();
+        Ok(Picture { height: size as usize, width: size as usize, pixels: image.into_raw() })
+    };
+    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Chosen {
+        pictures: args.images.iter().map(read).collect::<Result<_>>()?,
+        // Labels weigh nothing in a picture.
+        labels: vec![0; args.images.len()],
+        names: args.images.iter().map(stem).collect(),
+    })
+}
+
+fn normalised(chosen: &Chosen, recipe: &Recipe) -> Result<Inputs> {
+    let [mean, std] = [recipe.data.mean, recipe.data.std].map(|values| values.map(|value| value as f32));
+    let (normalize, size) = (Normalize::new(mean, std), recipe.data.input_size);
+    let mut images = vec![0.0; chosen.pictures.len() * 3 * size * size];
+    for (picture, out) in chosen.pictures.iter().zip(images.chunks_exact_mut(3 * size * size)) {
+        normalize.apply(picture, View::default(), out);
+    }
+    let images = Tensor::from_vec(images, (chosen.pictures.len(), 3, size, size), &Device::Cpu)?;
+    Ok(Inputs { images, labels: chosen.labels.clone() })
+}
+
+/// Row by row: the pictures of a blend with their ratios, their masks, the blend.
+fn tiles(chosen: &Chosen, shown: &Shown, recipe: &Recipe) -> Result<Vec<Tile>> {
+    let (size, n) = (recipe.data.input_size, shown.partners.len());
+    let blends = shown.blends.flatten_all()?.to_vec1::<f32>()?;
+    let masks = shown.masks.as_ref().map(|masks| masks.flatten_all()?.to_vec1::<f32>()).transpose()?;
+    let mut tiles = Vec::new();
+    for sample in 0..chosen.pictures.len() {
+        for image in 0..n {
+            let partner = shown.partners[image][sample] as usize;
+            let caption = format!("{:.2} {}", shown.weights[sample * n + image], chosen.names[partner]);
+            tiles.push(Tile {
+                height: size,
+                width: size,
+                pixels: chosen.pictures[partner].pixels.clone(),
+                caption,
+            });
+        }
+        for image in 0..n {
+            let Some(masks) = &masks else { break };
+            let mask = &masks[(sample * n + image) * size * size..][..size * size];
+            let pixels = mask.iter().flat_map(|value| [(value * 255.0).round() as u8; 3]).collect();
+            let mean = mask.iter().sum::<f32>() / mask.len() as f32;
+            tiles.push(Tile { height: size, width: size, pixels, caption: format!("mask {mean:.2}") });
+        }
+        let pixels = shown_pixels(&blends[sample * 3 * size * size..][..3 * size * size], recipe);
+        tiles.push(Tile { height: size, width: size, pixels, caption: "blend".into() });
+    }
+    if tiles.is_empty() {
+        bail!("method `{}` has nothing to show", recipe.method.name());
+    }
+    Ok(tiles)
+}
+
+/// A normalised picture `[3, H, W]` as bytes.
+fn shown_pixels(planes: &[f32], recipe: &Recipe) -> Vec<u8> {
+    let count = planes.len() / 3;
+    let byte = |pixel: usize, channel: usize| {
+        let value =
+            f64::from(planes[channel * count + pixel]) * recipe.data.std[channel] + recipe.data.mean[channel];
+        (value * 255.0).round().clamp(0.0, 255.0) as u8
+    };
+    (0..count).flat_map(|pixel| [0, 1, 2].map(|channel| byte(pixel, channel))).collect()
+}

@@ -1,0 +1,163 @@
+//! What changes tensors in place: a step of descent, moving averages, sums of gradients. Nothing here is differentiable.
+
+use adautomix_kernels::update;
+use candle_core::{Result, Tensor, bail};
+
+use crate::custom::{on_kernels, with_slice_mut, with_slices};
+
+pub use adautomix_kernels::update::Sgd;
+
+/// One step of stochastic gradient descent: `g = gradient + decay · p`; `v = momentum · v + g`; `p -= lr · v`. All three
+/// tensors have one shape; `parameter` and `velocity` are changed.
+///
+/// # Errors
+/// If the shapes differ, or two tensors share their memory.
+pub fn sgd_step(parameter: &Tensor, velocity: &Tensor, gradient: &Tensor, sgd: Sgd) -> Result<()> {
+    same_shape("sgd_step", parameter, &[velocity, gradient])?;
+    if on_kernels(parameter) {
+        let gradient = gradient.contiguous()?;
+        return with_slice_mut(velocity, |v| {
+            with_slice_mut(parameter, |p| {
+                with_slices([&gradient], |[g]| {
+                    sgd.update(p, v, g);
+                    Ok(())
+                })
+            })
+        });
+    }
+    let (p, v) = (parameter.detach(), velocity.detach());
+    let keep = if sgd.first { 0.0 } else { f64::from(sgd.momentum) };
+    let g = (gradient.detach() + (&p * f64::from(sgd.weight_decay))?)?;
+    let v = if sgd.first { g.clone() } else { ((v * keep)? + &g)? };
+    let step = if sgd.nesterov { (&g + (&v * f64::from(sgd.momentum))?)? } else { v.clone() };
+    overwrite(parameter, &(p - (step * f64::from(sgd.lr))?)?)?;
+    overwrite(velocity, &v)
+}
+
+/// `average = momentum · average + (1 - momentum) · value`, in place.
+///
+/// # Errors
+/// If the shapes differ, or the tensors share their memory.
+pub fn moving_average(average: &Tensor, value: &Tensor, momentum: f64) -> Result<()> {
+    same_shape("moving_average", average, &[value])?;
+    if on_kernels(average) {
+        let value = value.contiguous()?;
+        return with_slice_mut(average, |a| {
+            with_slices([&value], |[v]| {
+                update::moving_average(a, v, momentum);
+                Ok(())
+            })
+        });
+    }
+    overwrite(average, &((average.detach() * momentum)? + (value.detach() * (1.0 - momentum))?)?)
+}
+
+/// `sum += value`, in place.
+///
+/// # Errors
+/// If the shapes differ, or the tensors share their memory.
+pub fn accumulate(sum: &Tensor, value: &Tensor) -> Result<()> {
+    same_shape("accumulate", sum, &[value])?;
+    if on_kernels(sum) {
+        let value = value.contiguous()?;
+        return with_slice_mut(sum, |s| {
+            with_slices([&value], |[v]| {
+                update::add(s, v);
+                Ok(())
+            })
+        });
+    }
+    overwrite(sum, &(sum.detach() + value.detach())?)
+}
+
+/// `x *= factor`, in place.
+///
+/// # Errors
+/// If `x` isn't contiguous.
+pub fn scale(x: &Tensor, factor: f64) -> Result<()> {
+    if on_kernels(x) {
+        return with_slice_mut(x, |x| {
+            update::scale(x, factor as f32);
+            Ok(())
+        });
+    }
+    overwrite(x, &(x.detach() * factor)?)
+}
+
+/// `Σ x²`; not finite if an element isn't.
+///
+/// # Errors
+/// If the tensor can't be read.
+pub fn squared_norm(x: &Tensor) -> Result<f64> {
+    if on_kernels(x) {
+        return with_slices([&x.contiguous()?], |[x]| Ok(update::squared_norm(x)));
+    }
+    x.detach().sqr()?.sum_all()?.to_dtype(candle_core::DType::F64)?.to_scalar()
+}
+
+/// Copies `value` into a tensor of the same shape, in place.
+///
+/// # Errors
+/// If the shapes or types differ, or the tensors share their memory.
+pub fn overwrite(tensor: &Tensor, value: &Tensor) -> Result<()> {
+    same_shape("overwrite", tensor, &[value])?;
+    if tensor.rank() == 0 {
+        return tensor.reshape(1)?.slice_set(&value.reshape(1)?.detach(), 0, 0);
+    }
+    tensor.slice_set(&value.detach().contiguous()?, 0, 0)
+}
+
+fn same_shape(op: &str, tensor: &Tensor, others: &[&Tensor]) -> Result<()> {
+    match others.iter().find(|other| other.dims() != tensor.dims()) {
+        Some(other) => bail!("{op}: expected {:?}, got {:?}", tensor.dims(), other.dims()),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    fn wave(pace: f64, dtype: DType) -> Result<Tensor> {
+        let values: Vec<f64> = (0..40).map(|i| (i as f64 * pace).sin()).collect();
+        Tensor::from_vec(values, (8, 5), &Device::Cpu)?.to_dtype(dtype)
+    }
+
+    fn close(a: &Tensor, b: &Tensor) -> Result<bool> {
+        let difference = (a.to_dtype(DType::F64)? - b.to_dtype(DType::F64)?)?.abs()?;
+        Ok(difference.max_all()?.to_scalar::<f64>()? < 1e-6)
+    }
+
+    #[test]
+    fn kernels_and_compositions_agree() -> Result<()> {
+        let (fast, slow) = (DType::F32, DType::F64);
+        let pairs = |pace| -> Result<[Tensor; 2]> { Ok([wave(pace, fast)?, wave(pace, slow)?]) };
+        let ([p, p64], [v, v64], [g, g64]) = (pairs(0.3)?, pairs(0.7)?, pairs(1.1)?);
+        for (first, nesterov) in [(true, false), (false, false), (false, true)] {
+            let sgd = Sgd { lr: 0.1, momentum: 0.9, nesterov, weight_decay: 0.01, first };
+            sgd_step(&p, &v, &g, sgd)?;
+            sgd_step(&p64, &v64, &g64, sgd)?;
+            assert!(close(&p, &p64)? && close(&v, &v64)?);
+        }
+        moving_average(&p, &g, 0.9)?;
+        moving_average(&p64, &g64, 0.9)?;
+        assert!(close(&p, &p64)? && !close(&p, &g)?);
+        accumulate(&p, &g)?;
+        accumulate(&p64, &g64)?;
+        scale(&p, 0.5)?;
+        scale(&p64, 0.5)?;
+        assert!(close(&p, &p64)? && (squared_norm(&p)? - squared_norm(&p64)?).abs() < 1e-5);
+        assert!(
+            sgd_step(
+                &p,
+                &v,
+                &g.narrow(0, 0, 2)?,
+                Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0, first: true }
+            )
+            .is_err()
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Gradients of several backward passes, summed.
+
+use std::collections::HashMap;
+
+use adautomix_ops::{accumulate, scale, squared_norm};
+use candle_core::backprop::GradStore;
+use candle_core::{Tensor, TensorId};
+
+use crate::{Error, Result};
+
+/// The summed gradients of variables.
+///
+/// The loss of a step is a sum of terms over different pictures. Each is differentiated on its own, and its graph
+/// dropped before the next is built, so memory holds the activations of one pass only.
+#[derive(Default)]
+pub struct Gradients {
+    by_variable: HashMap<TensorId, Tensor>,
+}
+
+impl Gradients {
+    /// Differentiates `weight · loss` and adds the gradients of `variables`.
+    ///
+    /// # Errors
+    /// If the backward pass fails.
+    pub fn backward(&mut self, loss: &Tensor, weight: f64, variables: &[(String, Tensor)]) -> Result<()> {
+        let store = if weight == 1.0 { loss.backward()? } else { (loss * weight)?.backward()? };
+        self.add(&store, variables)
+    }
+
+    fn add(&mut self, store: &GradStore, variables: &[(String, Tensor)]) -> Result<()> {
+        for (_, variable) in variables {
+            let Some(gradient) = store.get(variable) else { continue };
+            match self.by_variable.get(&variable.id()) {
+                Some(sum) => accumulate(sum, gradient)?,
+                None => {
+                    self.by_variable.insert(variable.id(), gradient.detach().contiguous()?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradient of a variable, if any backward pass has reached it.
+    pub fn get(&self, variable: &Tensor) -> Option<&Tensor> {
+        self.by_variable.get(&variable.id())
+    }
+
+    /// Fails for the first variable that has no finite gradient.
+    ///
+    /// # Errors
+    /// [`Error::NoGradient`] with its name.
+    pub fn check(&self, variables: &[(String, Tensor)]) -> Result<()> {
+        for (name, variable) in variables {
+            let found = match self.get(variable) {
+                None => "no gradient",
+                Some(gradient) if !squared_norm(gradient)?.is_finite() => "a gradient that is not finite",
+                Some(_) => continue,
+            };
+            return Err(Error::NoGradient { variable: name.clone(), found });
+        }
+        Ok(())
+    }
+
+    /// Multiplies the gradients of `variables`.
+    ///
+    /// # Errors
+    /// If a gradient can't be written.
+    pub fn scale(&self, variables: &[(String, Tensor)], factor: f64) -> Result<()> {
+        for gradient in variables.iter().filter_map(|(_, variable)| self.get(variable)) {
+            scale(gradient, factor)?;
+        }
+        Ok(())
+    }
+
+    /// Scales the gradients of `variables` so that their common norm is at most `max_norm`, and gives the norm before:
+    /// the factor is `min(1, max_norm / (norm + 1e-6))`, as in PyTorch.
+    ///
+    /// # Errors
+    /// If a gradient can't be read or written.
+    pub fn clip(&self, variables: &[(String, Tensor)], max_norm: f64) -> Result<f64> {
+        let mut total = 0.0;
+        for gradient in variables.iter().filter_map(|(_, variable)| self.get(variable)) {
+            total += squared_norm(gradient)?;
+        }
+        let norm = total.sqrt();
+        let factor = max_norm / (norm + 1e-6);
+        if factor < 1.0 {
+            self.scale(variables, factor)?;
+        }
+        Ok(norm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+
+    #[test]
+    fn passes_add_up_and_a_variable_without_gradient_is_named() -> Result<()> {
+        let new = |values: &[f32]| Var::new(values, &Device::Cpu);
+        let (a, b) = (new(&[1.0, 2.0])?, new(&[3.0])?);
+        let variables =
+            vec![("a".to_owned(), a.as_tensor().clone()), ("b".to_owned(), b.as_tensor().clone())];
+        let mut gradients = Gradients::default();
+        gradients.backward(&a.sqr()?.sum_all()?, 1.0, &variables)?;
+        gradients.backward(&a.sum_all()?, 10.0, &variables)?;
+        assert_eq!(gradients.get(&a).unwrap().to_vec1::<f32>()?, [12.0, 14.0]);
+        let message = gradients.check(&variables).unwrap_err().to_string();
+        assert!(message.starts_with("`b` has no gradient"), "{message}");
+        let norm = gradients.clip(&variables, 1.0)?;
+        assert!((norm - 340f64.sqrt()).abs() < 1e-5);
+        assert!((squared_norm(gradients.get(&a).unwrap())? - 1.0).abs() < 1e-5);
+        Ok(())
+    }
+}

@@ -1,0 +1,329 @@
+//! A run: the loop around a method, and the folder that is its evidence.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `recipe.toml` | the recipe, resolved |
+//! | `environment.json` | program, commit, device, seconds |
+//! | `metrics.jsonl` | losses and accuracies, the same for the same seed |
+//! | `events.out.tfevents.*` | the same for TensorBoard |
+//! | `checkpoints/last.safetensors`, `best.safetensors` | all state |
+//! | `summary.json` | the result, once the run has ended |
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use adautomix_datasets::{Batch, Loader, facts};
+use adautomix_random::{Key, Purpose};
+use adautomix_recipes::{Recipe, Summary};
+use candle_core::{Device, Tensor};
+use serde_json::json;
+
+use crate::accuracy::evaluate;
+use crate::checkpoint::{self, Progress, write_whole};
+use crate::event::{Event, Listener};
+use crate::method::{Inputs, Losses, Method};
+use crate::metrics::{Metrics, head_name};
+use crate::summary::summarise;
+use crate::tensorboard::TensorBoard;
+use crate::{Error, Gradients, Pictures, Result, Stepper};
+
+/// Where and how a run happens: nothing here changes its numbers.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The run's folder.
+    pub out: PathBuf,
+    /// Where it computes.
+    pub device: Device,
+    /// What the device is called in files.
+    pub device_name: String,
+    /// Commit of the program, where it is known.
+    pub commit: Option<String>,
+    /// Whether to go on with what the folder holds.
+    pub resume: bool,
+    /// Steps between checkpoints within an epoch; one is written at the end of each epoch anyway.
+    pub checkpoint_steps: usize,
+    /// Steps between lines of metrics.
+    pub log_steps: usize,
+}
+
+/// A run in progress.
+pub struct Run {
+    recipe: Recipe,
+    options: Options,
+    stepper: Stepper,
+    training: Loader,
+    testing: Loader,
+    progress: Progress,
+    metrics: Metrics,
+    tensorboard: TensorBoard,
+    steps: usize,
+    seconds_before: f64,
+    started: Instant,
+}
+
+impl Run {
+    /// Sets up a run in its folder, new or resumed.
+    ///
+    /// # Errors
+    /// If the recipe doesn't fit the data, the folder holds another run, or a file can't be read or written.
+    pub fn new(recipe: Recipe, pictures: &Pictures, options: Options) -> Result<Self> {
+        let (training, testing) = (pictures.training(&recipe)?, pictures.testing(&recipe)?);
+        let steps = recipe.total_steps(pictures.train.len());
+        let classes = pictures.train.class_names().len();
+        let stepper = Stepper::new(&recipe, classes, steps, training.batches(), &options.device)?;
+        let last = last_checkpoint(&options.out);
+        prepare_folder(&recipe, &options)?;
+        let (mut progress, resumed) =
+            (Progress { recipe: recipe.to_toml(), ..Progress::default() }, last.exists());
+        if resumed {
+            progress = checkpoint::progress(&last)?;
+        }
+        let metrics = Metrics::open(&options.out.join("metrics.jsonl"), progress.metrics_length)?;
+        let tensorboard = TensorBoard::create(&options.out)?;
+        let seconds_before = seconds(&options.out);
+        let mut run = Self {
+            recipe,
+            options,
+            stepper,
+            training,
+            testing,
+            progress,
+            metrics,
+            tensorboard,
+            steps,
+            seconds_before,
+            started: Instant::now(),
+        };
+        if resumed {
+            checkpoint::restore(&last, &run.stepper.tensors())?;
+            run.stepper.resume(run.progress.started);
+        }
+        Ok(run)
+    }
+
+    /// Makes the steps that are left. Returns the summary, or `None` if `stop` was raised: the step under way is then
+    /// finished and a checkpoint written.
+    ///
+    /// # Errors
+    /// If a loss stops being a number, a variable has no gradient, data can't be read or a file can't be written. The
+    /// last checkpoint stays.
+    pub fn train(
+        &mut self,
+        listeners: &mut [Box<dyn Listener>],
+        stop: &AtomicBool,
+    ) -> Result<Option<Summary>> {
+        let per_epoch = self.training.batches();
+        let epochs = self.steps.div_ceil(per_epoch);
+        self.tell(listeners, &Event::Start { step: self.progress.steps, steps: self.steps, epochs })?;
+        let mut gradients = Gradients::default();
+        while self.progress.steps < self.steps {
+            let (epoch, first) = (self.progress.steps / per_epoch, self.progress.steps % per_epoch);
+            for batch in self.training.epoch(epoch, first) {
+                let step = self.progress.steps;
+                self.step(batch?, epoch, step, &mut gradients, listeners)?;
+                let pending = self.stepper.is_pending_after(step);
+                self.progress.steps += 1;
+                let made = self.progress.steps;
+                let epoch_ends = made.is_multiple_of(per_epoch) || made == self.steps;
+                if epoch_ends {
+                    self.evaluate(epoch, listeners)?;
+                } else if made.is_multiple_of(self.options.checkpoint_steps) && !pending {
+                    self.save("last", false, listeners)?;
+                }
+                if made == self.steps {
+                    break;
+                }
+                if stop.load(Ordering::Relaxed) && !pending {
+                    self.save("last", false, listeners)?;
+                    self.tell(listeners, &Event::End { steps: made, finished: false })?;
+                    return Ok(None);
+                }
+            }
+        }
+        let summary = self.summary()?;
+        write_whole(&self.options.out.join("summary.json"), summary.to_json().as_bytes())?;
+        self.tell(listeners, &Event::End { steps: self.steps, finished: true })?;
+        Ok(Some(summary))
+    }
+
+    fn step(
+        &mut self,
+        batch: Batch,
+        epoch: usize,
+        step: usize,
+        gradients: &mut Gradients,
+        listeners: &mut [Box<dyn Listener>],
+    ) -> Result<()> {
+        let pictures = batch.labels.len();
+        let inputs = inputs(batch, &self.options.device)?;
+        let draws = Key::new(self.recipe.training.seed, Purpose::Mixing).epoch(epoch).step(step);
+        let losses = self.stepper.step(&inputs, step, draws, gradients)?;
+        self.tell(listeners, &Event::Step { step, pictures, losses: &losses })?;
+        self.log(epoch, step, &losses, listeners)
+    }
+
+    /// Adds the losses to the window; when it is full, its means are an event.
+    fn log(
+        &mut self,
+        epoch: usize,
+        step: usize,
+        losses: &Losses,
+        listeners: &mut [Box<dyn Listener>],
+    ) -> Result<()> {
+        let (sums, count) = &mut self.progress.window;
+        if *count == 0 {
+            *sums = losses.iter().map(|&(name, _)| (name.to_owned(), 0.0)).collect();
+        }
+        for ((_, sum), (_, loss)) in sums.iter_mut().zip(losses) {
+            *sum += loss;
+        }
+        *count += 1;
+        if !(step + 1).is_multiple_of(self.options.log_steps) && step + 1 != self.steps {
+            return Ok(());
+        }
+        let mean =
+            |(&(name, _), (_, sum)): (&(&'static str, f64), &(String, f64))| (name, sum / *count as f64);
+        let means: Losses = losses.iter().zip(sums.iter()).map(mean).collect();
+        *count = 0;
+        let lr = self.stepper.learning_rate(step);
+        self.tell(listeners, &Event::Window { epoch, step, lr, losses: &means })
+    }
+
+    /// Evaluates all networks, and saves the state as the last and, if it is, the best.
+    fn evaluate(&mut self, epoch: usize, listeners: &mut [Box<dyn Listener>]) -> Result<()> {
+        let mut accuracies = Vec::new();
+        for (network, classifier) in self.stepper.method().evaluated() {
+            let heads = evaluate(classifier, &self.testing, &self.options.device)?;
+            accuracies.extend(heads.into_iter().map(|accuracy| (network, accuracy)));
+        }
+        let row = accuracies.iter().map(|(network, accuracy)| {
+            ((*network).to_owned(), head_name(accuracy.head).to_owned(), accuracy.top1, accuracy.top5)
+        });
+        self.progress.history.push(row.collect());
+        let steps = self.progress.steps;
+        self.tell(listeners, &Event::Evaluation { epoch, steps, accuracies: &accuracies })?;
+        // The network that the paper reports: the teacher's one-hot head, or that of the only network.
+        let counts =
+            accuracies.iter().rev().find(|(_, accuracy)| accuracy.head == adautomix_recipes::Head::One);
+        let top1 = counts.map(|(_, accuracy)| accuracy.top1);
+        let best = top1 > self.progress.best;
+        if best {
+            self.progress.best = top1;
+            self.save("best", true, listeners)?;
+        }
+        self.save("last", false, listeners)
+    }
+
+    fn save(&mut self, name: &str, best: bool, listeners: &mut [Box<dyn Listener>]) -> Result<()> {
+        self.progress.metrics_length = self.metrics.flushed_length()?;
+        self.progress.started = self.stepper.started();
+        let path = self.options.out.join("checkpoints").join(format!("{name}.safetensors"));
+        checkpoint::save(&path, &self.stepper.tensors(), &self.progress)?;
+        write_environment(&self.recipe, &self.options, self.seconds())?;
+        self.tell(listeners, &Event::Checkpoint { steps: self.progress.steps, best })
+    }
+
+    fn tell(&mut self, listeners: &mut [Box<dyn Listener>], event: &Event<'_>) -> Result<()> {
+        self.metrics.on(event)?;
+        self.tensorboard.on(event)?;
+        listeners.iter_mut().try_for_each(|listener| listener.on(event))
+    }
+
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
+    }
+
+    fn summary(&self) -> Result<Summary> {
+        summarise(&self.recipe, &self.options, &self.progress, self.seconds(), self.counts())
+    }
+
+    /// Training and test pictures.
+    fn counts(&self) -> [usize; 2] {
+        [self.training.source().len(), self.testing.source().len()]
+    }
+}
+
+/// A batch as tensors on a device.
+///
+/// # Errors
+/// If it can't be copied there.
+pub fn inputs(batch: Batch, device: &Device) -> Result<Inputs> {
+    let shape = (batch.labels.len(), 3, batch.height, batch.width);
+    Ok(Inputs { images: Tensor::from_vec(batch.images, shape, device)?, labels: batch.labels })
+}
+
+/// A run's networks, restored from a checkpoint.
+pub struct Loaded {
+    /// The recipe that they were trained with.
+    pub recipe: Recipe,
+    /// The method with its networks.
+    pub method: Box<dyn Method>,
+    /// Steps that had been made.
+    pub steps: usize,
+}
+
+/// Restores the networks of the run in a folder from `last` or `best`.
+///
+/// # Errors
+/// If the folder holds no such checkpoint, or one that doesn't fit the run's recipe.
+pub fn load(run: &Path, checkpoint: &str, device: &Device) -> Result<Loaded> {
+    let path = run.join("recipe.toml");
+    let text = std::fs::read_to_string(&path).map_err(Error::at(&path))?;
+    let recipe = Recipe::from_toml(&text, &path.display().to_string())?;
+    let path = run.join("checkpoints").join(format!("{checkpoint}.safetensors"));
+    let steps = checkpoint::progress(&path)?.steps;
+    let classes = facts(&recipe.data.name)?.classes;
+    let stepper = Stepper::new(&recipe, classes, steps.max(1), 1, device)?;
+    checkpoint::restore(&path, &stepper.tensors())?;
+    Ok(Loaded { recipe, method: stepper.into_method(), steps })
+}
+
+fn last_checkpoint(out: &Path) -> PathBuf {
+    out.join("checkpoints").join("last.safetensors")
+}
+
+/// Makes the folder of a new run, or checks that the one that is there is the same run.
+fn prepare_folder(recipe: &Recipe, options: &Options) -> Result<()> {
+    let path = options.out.join("recipe.toml");
+    let text = recipe.to_toml();
+    if path.exists() {
+        if !options.resume {
+            return Err(Error::Occupied(options.out.clone()));
+        }
+        let found = std::fs::read_to_string(&path).map_err(Error::at(&path))?;
+        if found != text {
+            let pair = found.lines().zip(text.lines()).find(|(found, new)| found != new);
+            let difference = pair.map_or_else(
+                || "one has more lines than the other".to_owned(),
+                |(found, new)| format!("it has `{found}` where this one has `{new}`"),
+            );
+            return Err(Error::OtherRecipe { path, difference });
+        }
+    }
+    let checkpoints = options.out.join("checkpoints");
+    std::fs::create_dir_all(&checkpoints).map_err(Error::at(&checkpoints))?;
+    write_whole(&path, text.as_bytes())?;
+    write_environment(recipe, options, seconds(&options.out))
+}
+
+fn write_environment(recipe: &Recipe, options: &Options, seconds: f64) -> Result<()> {
+    let environment = json!({
+        "program": concat!("adautomix ", env!("CARGO_PKG_VERSION")),
+        "commit": options.commit,
+        "device": options.device_name,
+        "processors": std::thread::available_parallelism().map_or(1, usize::from),
+        "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        "seed": recipe.training.seed,
+        "seconds": seconds,
+    });
+    let text = format!("{environment:#}\n");
+    write_whole(&options.out.join("environment.json"), text.as_bytes())
+}
+
+/// Seconds that earlier sessions of a run have taken.
+fn seconds(out: &Path) -> f64 {
+    let text = std::fs::read_to_string(out.join("environment.json")).unwrap_or_default();
+    let environment: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    environment["seconds"].as_f64().unwrap_or(0.0)
+}
