@@ -37,6 +37,7 @@ const STACK: usize = 256 << 20;
 
 fn main() -> ExitCode {
     memory::keep_freed();
+    memory::spare_spinning();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())

@@ -1,4 +1,4 @@
-//! How the program's allocator treats large buffers.
+//! How the process uses memory and processors: settings that must stand before the first thread.
 
 /// Asks the C library to keep freed memory for the next request. A step frees and asks for the same large buffers again
 /// and again; given back to the system, each comes as fresh pages that have to be cleared first.
@@ -14,6 +14,17 @@ pub(crate) fn keep_freed() {
 /// Other allocators have no such switch.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn keep_freed() {}
+
+/// Keeps candle's own threads from waiting in a loop where processors are few: they would take the time of those that
+/// compute. A choice in the environment stands.
+pub(crate) fn spare_spinning() {
+    const NAME: &str = "CANDLE_NUM_THREADS";
+    let few = std::thread::available_parallelism().is_ok_and(|processors| processors.get() <= 4);
+    if few && std::env::var_os(NAME).is_none() {
+        // SAFETY: no other thread exists yet that could read the environment.
+        unsafe { std::env::set_var(NAME, "1") };
+    }
+}
 
 /// The most memory that this process has held so far, in MiB.
 #[cfg(unix)]

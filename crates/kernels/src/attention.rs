@@ -214,6 +214,7 @@ impl Sample {
                 count: depth,
                 strides: (width, width),
                 rows: positions,
+                columns: PANEL,
             }
             .accumulate_into(attention);
             let values = &self.values[image * positions..(image + 1) * positions];

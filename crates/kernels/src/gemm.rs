@@ -81,7 +81,13 @@ fn multiply_rows<S: Simd, const MR: usize>(simd: S, rows: &Rows<'_>, out: &mut [
         for block in blocks(rows) {
             let length: usize = block.iter().map(|&(_, length)| length).sum();
             let panel = &panel[done * PANEL..(done + length) * PANEL];
-            multiply_block::<S, MR>(simd, rows, &block, panel, columns..columns + valid, done > 0, out);
+            let columns = columns..columns + valid;
+            // Half of a tile would be thrown away where one vector holds all columns.
+            if valid <= S::F32_LANES {
+                multiply_block::<S, MR, 1>(simd, rows, &block, panel, columns, done > 0, out);
+            } else {
+                multiply_block::<S, MR, 2>(simd, rows, &block, panel, columns, done > 0, out);
+            }
             done += length;
         }
     }
@@ -110,7 +116,7 @@ fn blocks(rows: &Rows<'_>) -> Vec<Vec<(usize, usize)>> {
 }
 
 #[inline(always)]
-fn multiply_block<S: Simd, const MR: usize>(
+fn multiply_block<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
     rows: &Rows<'_>,
     block: &[(usize, usize)],
@@ -119,7 +125,7 @@ fn multiply_block<S: Simd, const MR: usize>(
     add: bool,
     out: &mut [f32],
 ) {
-    let (count, width) = (rows.a_offsets.len(), 2 * S::F32_LANES);
+    let (count, width) = (rows.a_offsets.len(), NV * S::F32_LANES);
     for first in (0..count).step_by(MR) {
         let here = MR.min(count - first);
         let mut a = [rows.a.as_ptr(); MR];
@@ -129,7 +135,7 @@ fn multiply_block<S: Simd, const MR: usize>(
         }
         for column in columns.clone().step_by(width) {
             let stored = width.min(columns.end - column);
-            let mut sums = [[simd.splat_f32s(0.0); 2]; MR];
+            let mut sums = [[simd.splat_f32s(0.0); NV]; MR];
             if add {
                 for i in 0..here {
                     sums[i] = load(simd, &out[rows.c_offsets[first + i] + column..][..stored]);
@@ -137,7 +143,7 @@ fn multiply_block<S: Simd, const MR: usize>(
             }
             // SAFETY: `multiply_into` has checked that every row, tap and panel lies in its buffer.
             unsafe {
-                row_tile::<S, MR>(simd, &a, block, panel[column - columns.start..].as_ptr(), &mut sums)
+                row_tile::<S, MR, NV>(simd, &a, block, panel[column - columns.start..].as_ptr(), &mut sums);
             };
             for i in 0..here {
                 store(simd, &sums[i], &mut out[rows.c_offsets[first + i] + column..][..stored]);
@@ -148,24 +154,27 @@ fn multiply_block<S: Simd, const MR: usize>(
 
 /// Adds the products of a block to a tile; `b` points at the first column of the tile in its panel.
 #[inline(always)]
-unsafe fn row_tile<S: Simd, const MR: usize>(
+unsafe fn row_tile<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
     a: &[*const f32; MR],
     block: &[(usize, usize)],
     mut b: *const f32,
-    sums: &mut [[S::f32s; 2]; MR],
+    sums: &mut [[S::f32s; NV]; MR],
 ) {
     let mut tile = *sums;
     for &(from, length) in block {
         for p in from..from + length {
             // SAFETY: the caller vouches for rows, taps and panel.
             unsafe {
-                let left = b.cast::<S::f32s>().read_unaligned();
-                let right = b.add(S::F32_LANES).cast::<S::f32s>().read_unaligned();
+                let mut columns = [simd.splat_f32s(0.0); NV];
+                for j in 0..NV {
+                    columns[j] = b.add(j * S::F32_LANES).cast::<S::f32s>().read_unaligned();
+                }
                 for i in 0..MR {
                     let x = simd.splat_f32s(*a[i].add(p));
-                    tile[i][0] = simd.mul_add_f32s(x, left, tile[i][0]);
-                    tile[i][1] = simd.mul_add_f32s(x, right, tile[i][1]);
+                    for j in 0..NV {
+                        tile[i][j] = simd.mul_add_f32s(x, columns[j], tile[i][j]);
+                    }
                 }
                 b = b.add(PANEL);
             }
@@ -188,6 +197,8 @@ pub struct Outer<'a> {
     pub strides: (usize, usize),
     /// Rows of the result.
     pub rows: usize,
+    /// Columns of the result that count, at most [`PANEL`]; what stands beyond them is arbitrary.
+    pub columns: usize,
 }
 
 impl Outer<'_> {
@@ -237,14 +248,18 @@ fn accumulate_outer<S: Simd, const MR: usize>(simd: S, outer: &Outer<'_>, out: &
             let count = BLOCK.min(outer.count - start);
             let shift = (start * outer.strides.0, start * outer.strides.1);
             for row in (0..outer.rows).step_by(MR) {
-                accumulate_rows::<S, MR>(simd, outer, runs, shift, count, row, out);
+                if outer.columns <= S::F32_LANES {
+                    accumulate_rows::<S, MR, 1>(simd, outer, runs, shift, count, row, out);
+                } else {
+                    accumulate_rows::<S, MR, 2>(simd, outer, runs, shift, count, row, out);
+                }
             }
         }
     }
 }
 
 #[inline(always)]
-fn accumulate_rows<S: Simd, const MR: usize>(
+fn accumulate_rows<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
     outer: &Outer<'_>,
     runs: &[(usize, usize)],
@@ -253,9 +268,9 @@ fn accumulate_rows<S: Simd, const MR: usize>(
     row: usize,
     out: &mut [f32],
 ) {
-    let (here, width) = (MR.min(outer.rows - row), 2 * S::F32_LANES);
-    for column in (0..PANEL).step_by(width) {
-        let mut sums = [[simd.splat_f32s(0.0); 2]; MR];
+    let (here, width) = (MR.min(outer.rows - row), NV * S::F32_LANES);
+    for column in (0..outer.columns.min(PANEL)).step_by(width) {
+        let mut sums = [[simd.splat_f32s(0.0); NV]; MR];
         for i in 0..here {
             sums[i] = load(simd, &out[(row + i) * PANEL + column..][..width]);
         }
@@ -264,7 +279,7 @@ fn accumulate_rows<S: Simd, const MR: usize>(
             unsafe {
                 let (a, b) =
                     (outer.a.as_ptr().add(a + shift.0 + row), outer.b.as_ptr().add(b + shift.1 + column));
-                outer_run::<S, MR>(simd, &mut sums, a, b, count, outer.strides);
+                outer_run::<S, MR, NV>(simd, &mut sums, a, b, count, outer.strides);
             }
         }
         for i in 0..here {
@@ -274,9 +289,9 @@ fn accumulate_rows<S: Simd, const MR: usize>(
 }
 
 #[inline(always)]
-unsafe fn outer_run<S: Simd, const MR: usize>(
+unsafe fn outer_run<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
-    sums: &mut [[S::f32s; 2]; MR],
+    sums: &mut [[S::f32s; NV]; MR],
     mut a: *const f32,
     mut b: *const f32,
     count: usize,
@@ -286,12 +301,15 @@ unsafe fn outer_run<S: Simd, const MR: usize>(
     for p in 0..count {
         // SAFETY: the caller vouches for `count` pairs; the pointers advance only between them.
         unsafe {
-            let left = b.cast::<S::f32s>().read_unaligned();
-            let right = b.add(S::F32_LANES).cast::<S::f32s>().read_unaligned();
+            let mut columns = [simd.splat_f32s(0.0); NV];
+            for j in 0..NV {
+                columns[j] = b.add(j * S::F32_LANES).cast::<S::f32s>().read_unaligned();
+            }
             for i in 0..MR {
                 let x = simd.splat_f32s(*a.add(i));
-                tile[i][0] = simd.mul_add_f32s(x, left, tile[i][0]);
-                tile[i][1] = simd.mul_add_f32s(x, right, tile[i][1]);
+                for j in 0..NV {
+                    tile[i][j] = simd.mul_add_f32s(x, columns[j], tile[i][j]);
+                }
             }
             if p + 1 < count {
                 a = a.add(strides.0);
@@ -303,14 +321,20 @@ unsafe fn outer_run<S: Simd, const MR: usize>(
 }
 
 #[inline(always)]
-fn load<S: Simd>(simd: S, from: &[f32]) -> [S::f32s; 2] {
-    let (left, right) = from.split_at(from.len().min(S::F32_LANES));
-    [simd.partial_load_f32s(left), simd.partial_load_f32s(right)]
+fn load<S: Simd, const NV: usize>(simd: S, from: &[f32]) -> [S::f32s; NV] {
+    let mut tile = [simd.splat_f32s(0.0); NV];
+    for j in 0..NV {
+        let from = &from[(j * S::F32_LANES).min(from.len())..];
+        tile[j] = simd.partial_load_f32s(&from[..S::F32_LANES.min(from.len())]);
+    }
+    tile
 }
 
 #[inline(always)]
-fn store<S: Simd>(simd: S, tile: &[S::f32s; 2], to: &mut [f32]) {
-    let (left, right) = to.split_at_mut(to.len().min(S::F32_LANES));
-    simd.partial_store_f32s(left, tile[0]);
-    simd.partial_store_f32s(right, tile[1]);
+fn store<S: Simd, const NV: usize>(simd: S, tile: &[S::f32s; NV], to: &mut [f32]) {
+    let length = to.len();
+    for j in 0..NV {
+        let to = &mut to[(j * S::F32_LANES).min(length)..((j + 1) * S::F32_LANES).min(length)];
+        simd.partial_store_f32s(to, tile[j]);
+    }
 }

@@ -83,7 +83,7 @@ pub fn scale(x: &mut [f32], factor: f32) {
         vectorised(
             #[inline(always)]
             || x.iter_mut().for_each(|x| *x *= factor),
-        )
+        );
     });
 }
 

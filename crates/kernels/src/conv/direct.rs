@@ -62,7 +62,7 @@ pub(super) fn backward_input(conv: &Conv, grad: &[f32], weight: &[f32], grad_inp
     let meets = |axis: usize, place: usize, tap: usize| {
         let position = place + before[axis] * conv.stride[axis] + conv.padding[axis];
         let position = position - tap * conv.dilation[axis];
-        (position % conv.stride[axis] == 0).then_some(position / conv.stride[axis])
+        position.is_multiple_of(conv.stride[axis]).then_some(position / conv.stride[axis])
     };
     let at = |y: usize, x: usize| (y * source.width + x) * source.stride;
     let mut classes = Vec::new();
@@ -190,8 +190,8 @@ pub(super) fn backward_weight(conv: &Conv, input: &[f32], grad: &[f32], grad_wei
             })
             .collect();
         let strides = (conv.stride[1] * source.stride, grad.stride);
-        Outer { a: &source.data, b: &grad.data, runs: &runs, count: width, strides, rows: inputs }
-            .accumulate_into(sums);
+        let (a, b, columns) = (&source.data, &grad.data, outputs - panel * PANEL);
+        Outer { a, b, runs: &runs, count: width, strides, rows: inputs, columns }.accumulate_into(sums);
     });
     grad_weight.par_chunks_mut((inputs * all.len()).max(1)).enumerate().for_each(|(filter, to)| {
         let (group, output) = (filter / outputs, filter % outputs);

@@ -46,7 +46,10 @@ impl Conv {
 
     /// Why these sizes can't be computed, if so.
     pub fn fault(&self) -> Option<String> {
-        if self.groups == 0 || self.channels % self.groups != 0 || self.filters % self.groups != 0 {
+        if self.groups == 0
+            || !self.channels.is_multiple_of(self.groups)
+            || !self.filters.is_multiple_of(self.groups)
+        {
             return Some(format!(
                 "{} groups don't divide {} channels and {} filters",
                 self.groups, self.channels, self.filters

@@ -25,6 +25,11 @@ const PLACES: usize = IN * IN;
 /// Elements of the transformed inputs of a chunk of tiles; a chunk's data stays in the cache that the cores share.
 const CHUNK: usize = 1 << 20;
 
+/// `channels` rounded up to whole vectors of the widest kind.
+fn lanes(channels: usize) -> usize {
+    channels.next_multiple_of(16)
+}
+
 /// Which filters are meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filter {
@@ -76,9 +81,9 @@ pub(super) fn forward(
 ) {
     let tiles = Tiles::new(conv);
     let source =
-        ChannelsLast::from_planes(input, conv.channels, conv.size, tiles.frame(), padded(conv.channels));
+        ChannelsLast::from_planes(input, conv.channels, conv.size, tiles.frame(), lanes(conv.channels));
     let mut result =
-        ChannelsLast::results(conv.batch, padded(conv.filters), tiles.rows * OUT, tiles.columns * OUT);
+        ChannelsLast::results(conv.batch, lanes(conv.filters), tiles.rows * OUT, tiles.columns * OUT);
     let filters = transform_filters(conv, weight, filter);
     let (depth, columns) = (source.stride, result.stride);
     let chunk = tiles.chunk(depth + columns);
@@ -89,7 +94,7 @@ pub(super) fn forward(
         spread::<Input, IN>(&source, tiles, first, here, chunk, &mut inputs);
         let (a_offsets, c_offsets): (Vec<_>, Vec<_>) = (0..here).map(|t| (t * depth, t * columns)).unzip();
         let work = products.par_chunks_mut(chunk * columns).zip(inputs.par_chunks(chunk * depth));
-        work.zip(filters.par_chunks(conv.channels * columns)).for_each(|((out, a), panels)| {
+        work.zip(filters.par_chunks(conv.channels * padded(conv.filters))).for_each(|((out, a), panels)| {
             let (taps, depth, columns) = (&[0][..], conv.channels, conv.filters);
             Rows { a, a_offsets: &a_offsets, taps, depth, panels, columns, c_offsets: &c_offsets }
                 .multiply_into(out);
@@ -102,35 +107,39 @@ pub(super) fn forward(
 pub(super) fn backward_weight(conv: &Conv, input: &[f32], grad: &[f32], grad_weight: &mut [f32]) {
     let tiles = Tiles::new(conv);
     let source =
-        ChannelsLast::from_planes(input, conv.channels, conv.size, tiles.frame(), padded(conv.channels));
+        ChannelsLast::from_planes(input, conv.channels, conv.size, tiles.frame(), lanes(conv.channels));
     let whole = [tiles.rows, tiles.columns].map(|tiles| Frame { before: 0, extent: tiles * OUT });
-    let grad = ChannelsLast::from_planes(grad, conv.filters, conv.size, whole, padded(conv.filters));
+    let grad = ChannelsLast::from_planes(grad, conv.filters, conv.size, whole, lanes(conv.filters));
     let (depth, columns) = (source.stride, grad.stride);
     let chunk = tiles.chunk(depth + columns);
     let mut inputs = scratch::take(PLACES * chunk * depth);
-    let mut grads = scratch::take(PLACES * chunk * columns);
+    // A panel is read whole, so past the last filter of the last tile.
+    let mut grads = scratch::take(PLACES * chunk * columns + PANEL);
+    grads[PLACES * chunk * columns..].fill(0.0);
     // [place][panel of filters][channel][PANEL]
-    let mut sums = scratch::take(PLACES * columns * conv.channels);
+    let sum = padded(conv.filters) * conv.channels;
+    let mut sums = scratch::take(PLACES * sum);
     sums.fill(0.0);
     for first in (0..tiles.count).step_by(chunk) {
         let here = chunk.min(tiles.count - first);
         spread::<Input, IN>(&source, tiles, first, here, chunk, &mut inputs);
         spread::<Gradient, OUT>(&grad, tiles, first, here, chunk, &mut grads);
-        let work = sums.par_chunks_mut(columns * conv.channels).zip(inputs.par_chunks(chunk * depth));
-        work.zip(grads.par_chunks(chunk * columns)).for_each(|((sums, a), b)| {
+        let work = sums.par_chunks_mut(sum).zip(inputs.par_chunks(chunk * depth));
+        work.enumerate().for_each(|(place, (sums, a))| {
+            let b = &grads[place * chunk * columns..];
             for (panel, out) in sums.chunks_exact_mut(conv.channels * PANEL).enumerate() {
                 let (runs, strides) = (&[(0, panel * PANEL)][..], (depth, columns));
-                Outer { a, b, runs, count: here, strides, rows: conv.channels }.accumulate_into(out);
+                let (rows, columns) = (conv.channels, conv.filters - panel * PANEL);
+                Outer { a, b, runs, count: here, strides, rows, columns }.accumulate_into(out);
             }
         });
     }
     let slots = Slots::new(grad_weight);
-    let pairs = (columns / PANEL) * conv.channels;
+    let pairs = sum / PANEL;
     (0..pairs).into_par_iter().with_min_len(16).for_each(|pair| {
         let (panel, channel) = (pair / conv.channels, pair % conv.channels);
         let mut lanes = [[0.0; PANEL]; 9];
-        let plane = columns * conv.channels;
-        Arch::new().dispatch(FilterGradient { sums: &sums[pair * PANEL..], plane, lanes: &mut lanes });
+        Arch::new().dispatch(FilterGradient { sums: &sums[pair * PANEL..], plane: sum, lanes: &mut lanes });
         for lane in 0..PANEL.min(conv.filters - panel * PANEL) {
             for (tap, values) in lanes.iter().enumerate() {
                 let at = ((panel * PANEL + lane) * conv.channels + channel) * 9 + tap;
