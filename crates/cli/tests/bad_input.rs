@@ -17,7 +17,7 @@ fn assert_tidy(out: &Path) {
     for folder in [out.to_owned(), out.join("checkpoints")] {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         for entry in entries {
-            let name = entry.unwrap().file_name();
+            let name = entry.expect("an entry").file_name();
             assert!(!name.to_string_lossy().starts_with(".writing"), "{}/{name:?}", folder.display());
         }
     }
@@ -63,7 +63,8 @@ fn missing_and_cut_data_are_named() {
     let line = with("vanilla", &out, &arguments);
     assert!(line.contains("cifar10") && line.contains("data"), "{line}");
     for split in ["train", "test"] {
-        std::fs::write(data.join(format!("{split}-00000-of-00001.parquet")), b"PAR1 and then nothing").unwrap();
+        std::fs::write(data.join(format!("{split}-00000-of-00001.parquet")), b"PAR1 and then nothing")
+            .unwrap();
     }
     let line = with("vanilla", &out, &arguments);
     assert!(line.contains(".parquet"), "{line}");

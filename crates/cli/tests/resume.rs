@@ -13,7 +13,8 @@ const SAME: [&str; 4] =
 
 fn assert_same(one: &Path, other: &Path) {
     for file in SAME {
-        let [a, b] = [one, other].map(|folder| std::fs::read(folder.join(file)).expect("the run left the file"));
+        let [a, b] =
+            [one, other].map(|folder| std::fs::read(folder.join(file)).expect("the run left the file"));
         assert!(a == b, "{file} differs");
     }
 }

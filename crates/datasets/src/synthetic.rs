@@ -11,6 +11,7 @@ use crate::{CHANNELS, Error, Picture, Result, Source, Split};
 use adautomix_random::{Key, Purpose, Rng as Generator};
 use geometry::{Frame, Shape, Texture};
 use rand::{Rng, RngCore};
+use std::f32::consts::PI;
 use std::ops::Range;
 
 /// Classes: each shape with each texture.
@@ -18,9 +19,9 @@ pub(crate) const CLASSES: usize = Shape::ALL.len() * Texture::ALL.len();
 /// Height and width of a picture.
 pub(crate) const SIZE: [usize; 2] = [32, 32];
 /// Mean by channel over the training pictures of seed 0.
-pub(crate) const MEAN: [f32; CHANNELS] = [0.498, 0.498, 0.497];
+pub(crate) const MEAN: [f32; CHANNELS] = [0.322, 0.322, 0.322];
 /// Standard deviation by channel over them.
-pub(crate) const STD: [f32; CHANNELS] = [0.288, 0.288, 0.288];
+pub(crate) const STD: [f32; CHANNELS] = [0.229, 0.229, 0.229];
 
 /// A drawn data set of any length; the class of a picture is its index modulo ten.
 #[derive(Clone, Debug)]
@@ -117,25 +118,24 @@ struct Scene {
 impl Scene {
     fn draw(class: Class, rng: &mut Generator) -> Self {
         let side = SIZE[0] as f32;
-        let radius = rng.random_range(7.5..10.5);
+        let radius = rng.random_range(8.5..10.5);
         let margin = 1.15 * radius;
-        // The shape is lighter than its ground, or darker, as often.
-        let negative = rng.random();
-        let ground = [colour(rng, 0.12..0.38, negative), colour(rng, 0.12..0.38, negative)];
-        let (near, far) = (colour(rng, 0.50..0.66, negative), colour(rng, 0.84..0.97, negative));
+        // Both inks are lighter than the ground, whatever their hues: it is the outline that is to be learnt.
+        let ground = [colour(rng, 0.08..0.30, 0.75), colour(rng, 0.08..0.30, 0.75)];
+        let (dim, light) = (colour(rng, 0.43..0.56, 0.45), colour(rng, 0.85..0.99, 0.3));
         Self {
             class,
-            place: Frame::draw(rng, margin..side - margin),
+            place: Frame::draw(rng, margin..side - margin, 0.4),
             radius,
-            weave: Frame::draw(rng, 0.0..side),
-            period: rng.random_range(4.6..6.6),
-            inks: if rng.random() { [near, far] } else { [far, near] },
+            weave: Frame::draw(rng, 0.0..side, PI),
+            period: rng.random_range(5.5..7.5),
+            inks: if rng.random() { [dim, light] } else { [light, dim] },
             ground,
             corners: std::array::from_fn(|_| std::array::from_fn(|_| rng.random())),
             ground_texture: Texture::ALL[rng.random_range(0..Texture::ALL.len())],
-            ground_weave: Frame::draw(rng, 0.0..side),
-            ground_period: rng.random_range(4.6..6.6),
-            ground_contrast: rng.random_range(0.0..0.16),
+            ground_weave: Frame::draw(rng, 0.0..side, PI),
+            ground_period: rng.random_range(5.5..7.5),
+            ground_contrast: rng.random_range(0.0..0.06),
             grain: rng.random_range(0.0..0.10),
         }
     }
@@ -189,18 +189,15 @@ fn blend(from: Colour, to: Colour, share: f32) -> Colour {
     std::array::from_fn(|c| from[c] + (to[c] - from[c]) * share)
 }
 
-/// A colour of any hue and saturation whose lightness is drawn from a range, or from its mirror image when `negative`.
-fn colour(rng: &mut Generator, lightness: Range<f32>, negative: bool) -> Colour {
+/// A colour of any hue: its highest channel is drawn from `value`, its saturation from 0 to `saturation`.
+fn colour(rng: &mut Generator, value: Range<f32>, saturation: f32) -> Colour {
     let hue: f32 = rng.random();
-    let lightness = rng.random_range(lightness);
-    let lightness = if negative { 1. - lightness } else { lightness };
-    let saturation = rng.random_range(0.25..0.95f32);
-    let chroma = saturation * (1. - (2. * lightness - 1.).abs());
-    // Each channel is a trapezoid over the colour wheel, a third of a turn apart.
+    let (value, saturation) = (rng.random_range(value), rng.random_range(0.0..saturation));
+    // Over the colour wheel each channel is a trapezoid, a third of a turn from the next.
     std::array::from_fn(|channel| {
         let turn = (hue + channel as f32 / 3.).fract();
         let level = ((turn * 6. - 3.).abs() - 1.).clamp(0., 1.);
-        lightness + chroma * (level - 0.5)
+        value * (1. - saturation * (1. - level))
     })
 }
 

@@ -7,7 +7,7 @@ use crate::reduce::{dot, vectorised};
 /// Elements per task; also the unit in which norms are summed, so it is fixed.
 const CHUNK: usize = 1 << 14;
 
-/// One step of [`sgd`].
+/// One step of stochastic gradient descent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// Learning rate.

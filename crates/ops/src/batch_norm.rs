@@ -59,6 +59,9 @@ pub fn batch_norm_train(
     eps: f64,
     epilogue: Epilogue<'_>,
 ) -> Result<(Tensor, Moments)> {
+    if x.elem_count() == x.dim(1)? {
+        bail!("batch_norm: one value a channel has no variance; expected more than one picture or pixel");
+    }
     if !on_kernels(x) {
         return composed::batch_norm_train(x, weight, bias, eps, epilogue);
     }
@@ -70,7 +73,6 @@ pub fn batch_norm_train(
         Ok(())
     })?;
     let inverse = inverse_deviation(&variance, eps);
-    // One picture of one pixel has no unbiased variance; PyTorch refuses it, and so does a division by zero here.
     let count = (sizes.batch * sizes.pixels) as f32;
     variance.iter_mut().for_each(|v| *v *= count / (count - 1.0));
     let moments = Moments {
@@ -270,7 +272,7 @@ mod composed {
         let normalised = centred.broadcast_div(&(&variance + eps)?.sqrt()?)?;
         let moments = Moments {
             mean: mean.detach().flatten_all()?,
-            variance: (variance.detach().flatten_all()? * (count / (count - 1.0).max(1.0)))?,
+            variance: (variance.detach().flatten_all()? * (count / (count - 1.0)))?,
         };
         Ok((finish(&normalised, weight, bias, epilogue)?, moments))
     }

@@ -89,8 +89,14 @@ mod tests {
     #[test]
     fn every_field_of_the_key_changes_the_stream() {
         let key = Key::new(1, Purpose::Order);
-        let keys =
-            [key, Key::new(2, Purpose::Order), Key::new(1, Purpose::Mixing), key.epoch(1), key.step(1), key.sample(1)];
+        let keys = [
+            key,
+            Key::new(2, Purpose::Order),
+            Key::new(1, Purpose::Mixing),
+            key.epoch(1),
+            key.step(1),
+            key.sample(1),
+        ];
         let draws: std::collections::HashSet<u64> = keys.iter().map(|k| k.rng().next_u64()).collect();
         assert_eq!(draws.len(), keys.len());
         assert_eq!(key.rng().next_u64(), key.rng().next_u64());

@@ -60,3 +60,8 @@ pub use parameters::Parameters;
 pub use run::{Loaded, Options, Run, inputs, load};
 pub use schedule::{BeforeScope, LearningRate, Momentum, Warmup};
 pub use stepper::Stepper;
+
+/// The example of the README, which is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -16,6 +16,9 @@ pub struct Stepper {
     accumulate: usize,
     clip_norm: Option<f64>,
     steps: usize,
+    steps_per_epoch: usize,
+    /// Batches whose gradients have been summed since weights moved.
+    summed: usize,
     started: bool,
 }
 
@@ -43,11 +46,11 @@ impl Stepper {
         let group = |(name, parameters)| group(recipe, name, parameters, steps, steps_per_epoch);
         let groups = method.trained().into_iter().map(group).collect::<Result<_>>()?;
         let (accumulate, clip_norm) = (recipe.training.accumulate, recipe.training.clip_norm);
-        Ok(Self { method, groups, accumulate, clip_norm, steps, started: false })
+        Ok(Self { method, groups, accumulate, clip_norm, steps, steps_per_epoch, summed: 0, started: false })
     }
 
-    /// One batch, forward and backward. After the last of each `accumulate` batches, and of the run, weights move and
-    /// the teacher follows. `step` counts from 0; `gradients` carries over from batch to batch.
+    /// One batch, forward and backward. After the last of each `accumulate` batches, of an epoch and of the run, weights
+    /// move by the mean of the gradients, and the teacher follows. `step` counts from 0; `gradients` carries over from batch to batch.
     ///
     /// # Errors
     /// If a loss stops being a number, or a variable has no finite gradient after the first batch.
@@ -65,6 +68,7 @@ impl Stepper {
         if !self.started {
             self.groups.iter().try_for_each(|group| gradients.check(&group.weights))?;
         }
+        self.summed += 1;
         if !self.is_pending_after(step) {
             self.update(gradients, step)?;
         }
@@ -73,19 +77,23 @@ impl Stepper {
 
     /// Whether gradients of this step wait for further batches before weights move.
     pub fn is_pending_after(&self, step: usize) -> bool {
-        !(step + 1).is_multiple_of(self.accumulate) && step + 1 != self.steps
+        let in_epoch = step % self.steps_per_epoch + 1;
+        let last = in_epoch == self.steps_per_epoch || step + 1 == self.steps;
+        !in_epoch.is_multiple_of(self.accumulate) && !last
     }
 
     fn update(&mut self, gradients: &mut Gradients, step: usize) -> Result<()> {
+        let all: Vec<_> = self.groups.iter().flat_map(|group| group.weights.iter().cloned()).collect();
+        if self.summed > 1 {
+            gradients.scale(&all, 1.0 / self.summed as f64)?;
+        }
+        if let Some(max_norm) = self.clip_norm {
+            gradients.clip(&all, max_norm)?;
+        }
         for group in &mut self.groups {
-            if self.accumulate > 1 {
-                gradients.scale(&group.weights, 1.0 / self.accumulate as f64)?;
-            }
-            if let Some(max_norm) = self.clip_norm {
-                gradients.clip(&group.weights, max_norm)?;
-            }
             group.optimizer.step(gradients, group.rate.at(step))?;
         }
+        self.summed = 0;
         self.started = true;
         *gradients = Gradients::default();
         self.method.updated(step)
@@ -162,8 +170,58 @@ fn group(
         by_epoch: recipe.schedule.by == TimeUnit::Epoch,
         epochs: steps.div_ceil(steps_per_epoch),
         steps_per_epoch,
-        warmup,
+        // A rate of the generator's own begins at once, as published.
+        warmup: warmup.filter(|_| own.is_none()),
     };
     let weights = parameters.weights();
     Ok(Group { name, optimizer: Sgd::new(weights.clone(), config)?, weights, rate })
+}
+
+#[cfg(test)]
+mod tests {
+    use adautomix_random::Purpose;
+    use adautomix_recipes::{Library, Override};
+
+    use super::*;
+
+    fn inputs() -> Inputs {
+        let values: Vec<f32> = (0..4 * 3 * 32 * 32).map(|i| (i as f32 * 0.1).sin()).collect();
+        let images = Tensor::from_vec(values, (4, 3, 32, 32), &Device::Cpu).unwrap();
+        Inputs { images, labels: vec![0, 3, 1, 3] }
+    }
+
+    /// The weights after `batches` of the same pictures.
+    fn weights(overrides: &[&str], batches: usize) -> Vec<f32> {
+        let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+        let recipe = Library::embedded().load("quick/vanilla", &overrides).unwrap();
+        let mut stepper = Stepper::new(&recipe, 10, 100, 10, &Device::Cpu).unwrap();
+        let mut gradients = Gradients::default();
+        for step in 0..batches {
+            stepper.step(&inputs(), step, Key::new(0, Purpose::Mixing).step(step), &mut gradients).unwrap();
+        }
+        let student = stepper.method().trained()[0].1.get("conv1.weight").unwrap();
+        student.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn difference(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
+    }
+
+    #[test]
+    fn two_halves_accumulated_are_one_step() {
+        let (start, once) = (weights(&[], 0), weights(&[], 1));
+        let twice = weights(&["training.accumulate=2"], 2);
+        assert!(difference(&start, &once) > 1e-4);
+        assert!(difference(&once, &twice) < 1e-6);
+        assert_eq!(weights(&["training.accumulate=2"], 1), start);
+        // Ten batches an epoch here: the tenth moves the weights, though it is the first of four.
+        assert_ne!(weights(&["training.accumulate=9"], 9), weights(&["training.accumulate=9"], 10));
+    }
+
+    #[test]
+    fn a_small_norm_makes_a_small_step() {
+        let overrides = ["training.clip_norm=0.001", "optimizer.weight_decay=0"];
+        let step = difference(&weights(&[], 0), &weights(&overrides, 1));
+        assert!(step > 0.0 && step <= 0.1 * 0.001 * 1.01, "{step}");
+    }
 }

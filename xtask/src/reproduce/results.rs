@@ -231,7 +231,7 @@ impl Spread {
 fn conditions_of(summary: &Summary) -> String {
     let commit = summary.commit.as_deref().unwrap_or("unknown");
     // Twelve digits, and the mark of a changed working tree if there is one.
-    let (digits, mark) = commit.split_at(commit.find('-').unwrap_or(commit.len()));
+    let (digits, mark) = commit.split_at(commit.find('+').unwrap_or(commit.len()));
     format!("{}, commit {}{mark}", summary.device, digits.get(..12).unwrap_or(digits))
 }
 

@@ -74,7 +74,7 @@ fn split(text: &str) -> Result<Split, String> {
 
 fn list(folder: &Path) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{:<11}{:>7}{:>8}{:>9}  {:<9}{}", "name", "train", "test", "classes", "size", "here")?;
+    writeln!(out, "{:<11}{:>7}{:>8}{:>9}  {:<9}here", "name", "train", "test", "classes", "size")?;
     for name in names() {
         let Facts { train, test, classes, size: [height, width], .. } = facts(name)?;
         let here = match (locate(name, folder, Split::Train), locate(name, folder, Split::Test)) {

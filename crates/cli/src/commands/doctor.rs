@@ -26,7 +26,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
     for name in names() {
         let place =
             match (locate(name, &args.data_dir, Split::Train), locate(name, &args.data_dir, Split::Test)) {
-                (Ok(train), Ok(_)) => format!("{} ({})", train.path.display(), train.format.name()),
+                (Ok(train), Ok(_)) => format!("{} {}", train.format.name(), train.path.display()),
                 (Err(error), _) | (_, Err(error)) => format!("not here ({error})"),
             };
         println!("data       {name}: {place}");

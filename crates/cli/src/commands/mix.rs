@@ -64,12 +64,31 @@ pub(crate) fn run(args: &MixArgs) -> Result<()> {
     let chosen = if args.images.is_empty() { from_data(args, &recipe)? } else { from_files(args, &recipe)? };
     ensure!(chosen.pictures.len() >= 2, "{} picture: expected at least 2 to mix", chosen.pictures.len());
     let inputs = normalised(&chosen, &recipe)?;
-    let shown = method.show(&inputs, Key::new(args.draw, Purpose::Mixing))?;
+    let shown = varied(&*method, &inputs, args.draw)?;
     let tiles = tiles(&chosen, &shown, &recipe)?;
     let columns = tiles.len() / chosen.pictures.len();
     picture::save(&picture::grid(&tiles, columns, args.scale)?, &args.out)?;
     println!("{}", args.out.display());
     Ok(())
+}
+
+/// The first of some draws in which no blend has a picture twice; in a small batch most draws have. The last one if none.
+fn varied(method: &dyn Method, inputs: &Inputs, draw: u64) -> Result<Shown> {
+    const DRAWS: usize = 100;
+    let key = Key::new(draw, Purpose::Mixing);
+    let mut shown = method.show(inputs, key)?;
+    for step in 1..DRAWS {
+        let twice = |sample: usize| {
+            let mut partners: Vec<u32> = shown.partners.iter().map(|partner| partner[sample]).collect();
+            partners.sort_unstable();
+            partners.windows(2).any(|pair| pair[0] == pair[1])
+        };
+        if !(0..inputs.labels.len()).any(twice) {
+            break;
+        }
+        shown = method.show(inputs, key.step(step))?;
+    }
+    Ok(shown)
 }
 
 fn network(args: &MixArgs) -> Result<(Recipe, Box<dyn Method>)> {

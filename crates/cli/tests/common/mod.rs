@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// `adautomix train quick/METHOD` on a few drawn pictures: 6 steps in 2 epochs.
-pub fn train(method: &str, out: &Path) -> Command {
+pub(crate) fn train(method: &str, out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_adautomix"));
     command.env_remove("RUST_LOG").arg("train").arg(format!("quick/{method}")).arg("--out").arg(out);
     for set in [
@@ -22,7 +22,7 @@ pub fn train(method: &str, out: &Path) -> Command {
 
 /// The program with other arguments.
 #[allow(dead_code, reason = "not every test file needs it")]
-pub fn program(arguments: &[&str]) -> Command {
+pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_adautomix"));
     command.env_remove("RUST_LOG").env_remove("ADAUTOMIX_DATA").args(arguments);
     command
@@ -30,7 +30,7 @@ pub fn program(arguments: &[&str]) -> Command {
 
 /// Runs a command that must succeed.
 #[allow(dead_code, reason = "not every test file needs it")]
-pub fn succeed(mut command: Command) -> Output {
+pub(crate) fn succeed(mut command: Command) -> Output {
     let output = command.output().expect("the program starts");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
@@ -38,7 +38,7 @@ pub fn succeed(mut command: Command) -> Output {
 
 /// Runs a command that must fail with exit code 1 and one line of error, and gives the line.
 #[allow(dead_code, reason = "not every test file needs it")]
-pub fn fail(mut command: Command) -> String {
+pub(crate) fn fail(mut command: Command) -> String {
     let output = command.output().expect("the program starts");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{command:?}: {text}");

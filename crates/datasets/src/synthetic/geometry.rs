@@ -2,7 +2,6 @@
 
 use adautomix_random::Rng as Generator;
 use rand::Rng;
-use std::f32::consts::TAU;
 use std::ops::Range;
 
 /// A place and a rotation.
@@ -14,9 +13,9 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// A place whose coordinates both lie in `range`, and any rotation.
-    pub(super) fn draw(rng: &mut Generator, range: Range<f32>) -> Self {
-        let (sine, cosine) = rng.random_range(0.0..TAU).sin_cos();
+    /// A place whose coordinates both lie in `range`, turned by at most `turn` (radians) either way.
+    pub(super) fn draw(rng: &mut Generator, range: Range<f32>, turn: f32) -> Self {
+        let (sine, cosine) = rng.random_range(-turn..turn).sin_cos();
         Self { x: rng.random_range(range.clone()), y: rng.random_range(range), sine, cosine }
     }
 
@@ -52,7 +51,8 @@ impl Shape {
 
     /// The distance of a point from the outline, negative inside, of the shape with the area of a disc of `radius`.
     ///
-    /// Outside of corners it is the distance from the nearest edge's line, which keeps corners sharp.
+    /// Outside of corners it is the distance from the nearest edge's line, which keeps corners sharp. A triangle and a
+    /// star point up, to negative `y`.
     pub(super) fn distance(self, x: f32, y: f32, radius: f32) -> f32 {
         match self {
             Self::Disc => (x * x + y * y).sqrt() - radius,
@@ -60,7 +60,7 @@ impl Shape {
             Self::Triangle => {
                 // Three edges at the inradius, which is half of the circumradius.
                 const HALF_ROOT_3: f32 = 0.866_025_4;
-                let edge = (HALF_ROOT_3 * x.abs() + 0.5 * y).max(-y);
+                let edge = (HALF_ROOT_3 * x.abs() - 0.5 * y).max(y);
                 edge - 0.777_6 * radius
             }
             Self::Cross => {
@@ -68,7 +68,7 @@ impl Shape {
                 let (reach, half_width) = (1.107_8 * radius, 0.443_1 * radius);
                 (long - reach).max(short - half_width)
             }
-            Self::Star => star(x, y, 1.541_7 * radius),
+            Self::Star => star(x, -y, 1.541_7 * radius),
         }
     }
 }

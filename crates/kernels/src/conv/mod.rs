@@ -1,8 +1,8 @@
 //! Convolution of NCHW pictures: forward, the gradient by the input, the gradient by the weight.
 //!
 //! Inside, pictures are channels-last: then a row of either operand of a matrix product is contiguous wherever a filter
-//! tap falls, and nothing is unfolded. Three ways lead to the result: [`direct`] products over the taps, [`winograd`]
-//! for 3×3 with stride 1 and enough pixels (a quarter of the multiplications), and [`depthwise`].
+//! tap falls, and nothing is unfolded. Three ways lead to the result: direct products over the taps, Winograd's
+//! for 3×3 with stride 1 and enough pixels (a quarter of the multiplications), and one for depthwise filters.
 
 mod depthwise;
 mod direct;
