@@ -26,6 +26,7 @@
 //! default, is the only part that opens a socket.
 
 mod archive;
+mod binary;
 #[cfg(feature = "candle")]
 mod candle;
 mod cifar;
