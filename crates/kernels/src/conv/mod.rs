@@ -84,7 +84,7 @@ impl Conv {
         self.groups == self.channels && self.groups == self.filters && self.groups > 1
     }
 
-    /// The filter's transform and its nine times larger product pay off from some 16 tiles of 4×4 on.
+    /// The transforms pay off from some 16 tiles of 4×4 on, and where enough channels share them.
     fn suits_winograd(&self) -> bool {
         let tiles = self.batch * self.size[0].div_ceil(4) * self.size[1].div_ceil(4);
         self.kernel == [3, 3]
@@ -92,8 +92,8 @@ impl Conv {
             && self.dilation == [1, 1]
             && self.padding == [1, 1]
             && self.groups == 1
-            && self.channels >= 16
-            && self.filters >= 16
+            && self.channels >= 32
+            && self.filters >= 32
             && tiles >= 16
     }
 

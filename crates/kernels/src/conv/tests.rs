@@ -113,11 +113,11 @@ fn direct() {
 
 #[test]
 fn winograd() {
-    for conv in [square(16, 16, 8, 32, 3, 1, 1), square(20, 24, 7, 40, 3, 1, 1)] {
+    for conv in [square(16, 32, 8, 40, 3, 1, 1), square(20, 40, 7, 32, 3, 1, 1)] {
         assert!(conv.suits_winograd());
         check(conv);
     }
-    check(Conv { size: [30, 34], ..square(1, 48, 0, 16, 3, 1, 1) });
+    check(Conv { size: [30, 34], ..square(1, 48, 0, 33, 3, 1, 1) });
 }
 
 #[test]
