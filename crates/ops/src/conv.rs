@@ -238,10 +238,10 @@ mod tests {
         ];
         for (spec, shape) in specs {
             // Square: candle's own backward fails on pictures with stride 2 and one odd side.
-            let (x, w, b) = (noise(&[3, 36, 10, 10], 07)?, noise(&shape, 13)?, noise(&shape[..1], 03)?);
+            let (x, w, b) = (noise(&[3, 36, 10, 10], 7)?, noise(&shape, 13)?, noise(&shape[..1], 3)?);
             let fused = conv2d(&x, &w, Some(&b), &spec)?;
             let plain = composed::conv2d(&x, &w, Some(&b), &spec)?;
-            let cotangent = noise(fused.dims(), 09)?.detach();
+            let cotangent = noise(fused.dims(), 9)?.detach();
             let got = (&fused * &cotangent)?.sum_all()?.backward()?;
             let want = (&plain * &cotangent)?.sum_all()?.backward()?;
             // Both round sums of hundreds of products, so errors are measured against the largest value.
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_frozen_weight_gets_no_gradient() -> Result<()> {
-        let (x, w) = (noise(&[1, 3, 6, 6], 07)?, noise(&[4, 3, 3, 3], 13)?);
+        let (x, w) = (noise(&[1, 3, 6, 6], 7)?, noise(&[4, 3, 3, 3], 13)?);
         let y = conv2d(&x, &w.detach(), None, &ConvSpec::new(1, 1))?;
         let gradients = y.sum_all()?.backward()?;
         assert!(gradients.get(&x).is_some() && gradients.get(&w).is_none());
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() -> Result<()> {
-        let (x, w) = (noise(&[1, 3, 6, 6], 07)?, noise(&[4, 2, 3, 3], 13)?);
+        let (x, w) = (noise(&[1, 3, 6, 6], 7)?, noise(&[4, 2, 3, 3], 13)?);
         assert!(conv2d(&x, &w, None, &ConvSpec::new(1, 1)).is_err());
         let large = noise(&[4, 3, 9, 9], 10)?;
         assert!(conv2d(&x, &large, None, &ConvSpec::new(1, 1)).is_err());
