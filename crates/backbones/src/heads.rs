@@ -26,6 +26,16 @@ impl Linear {
         })
     }
 
+    /// `[outputs, inputs]`
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// `[outputs]`
+    pub fn bias(&self) -> &Tensor {
+        &self.bias
+    }
+
     /// `[B, inputs]` to `[B, outputs]`.
     ///
     /// # Errors
@@ -89,16 +99,21 @@ impl Classifier {
         Ok(Self { backbone, heads })
     }
 
-    /// The logits `[B, classes]` of pooled features `[B, C]`. Where there is one head, it answers for both.
+    /// One of the heads. Where there is only one, it answers for both.
+    pub fn head(&self, head: Head) -> &Linear {
+        match (&self.heads, head) {
+            (Heads::One(fc), _) => fc,
+            (Heads::Two { one_hot, .. }, Head::OneHot) => one_hot,
+            (Heads::Two { mixup, .. }, Head::Mixup) => mixup,
+        }
+    }
+
+    /// The logits `[B, classes]` of pooled features `[B, C]`.
     ///
     /// # Errors
     /// If the shape doesn't fit.
     pub fn logits(&self, pooled: &Tensor, head: Head) -> Result<Tensor> {
-        match (&self.heads, head) {
-            (Heads::One(fc), _) => fc.forward(pooled),
-            (Heads::Two { one_hot, .. }, Head::OneHot) => one_hot.forward(pooled),
-            (Heads::Two { mixup, .. }, Head::Mixup) => mixup.forward(pooled),
-        }
+        self.head(head).forward(pooled)
     }
 }
 

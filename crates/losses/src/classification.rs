@@ -98,6 +98,25 @@ pub fn bce(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
     losses.sum(1)?.mean_all()
 }
 
+/// Binary cross-entropy of each class's softmax `p`, `-(t ln p + (1 - t) ln(1 - p))`, averaged over classes and batch:
+/// `logits` and `target` are `[B, K]`. The authors of Co-Mixup train with it.
+///
+/// # Errors
+/// If the shapes don't fit.
+pub fn binary_of_softmax(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
+    // Below this, whose logarithm is -87, a share counts as this: no infinity comes of a sure network.
+    const LEAST: f32 = 1.2e-38;
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
+    let exponentials = shifted.exp()?;
+    let sum = exponentials.sum_keepdim(1)?;
+    let own = exponentials.broadcast_div(&sum)?;
+    let others = sum.broadcast_sub(&exponentials)?.broadcast_div(&sum)?;
+    let floor = Tensor::full(LEAST, own.shape(), own.device())?.to_dtype(own.dtype())?;
+    let hit = (target * own.maximum(&floor)?.log()?)?;
+    let miss = (target.affine(-1.0, 1.0)? * others.maximum(&floor)?.log()?)?;
+    (hit + miss)?.mean_all()?.neg()
+}
+
 /// The similarity of Eq. 11: `mean_b(sum_i lambda_i cos(logits_mix, logits[i]))`, each norm at least 1e-8. The generator
 /// of the paper *ascends* it.
 ///

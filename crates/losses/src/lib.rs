@@ -28,6 +28,8 @@ mod classification;
 mod mixed;
 mod objective;
 
-pub use classification::{SmoothingMode, ace, amce, bce, ce, cosine, label_smooth, mce, soft_ce};
-pub use mixed::{MixedReduction, gather_labels, mix_targets, mixed_ce};
+pub use classification::{
+    SmoothingMode, ace, amce, bce, binary_of_softmax, ce, cosine, label_smooth, mce, soft_ce,
+};
+pub use mixed::{MixedReduction, batch_mean, gather_labels, mix_targets, mixed_ce};
 pub use objective::{Components, Objective, adversarial};

@@ -56,16 +56,18 @@ pub fn mixed_ce(
     reduction: MixedReduction,
 ) -> Result<Tensor> {
     let labels = gather_labels(labels, partners)?;
-    let mut weights = per_sample(&labels, weights)?;
-    if reduction == MixedReduction::BatchMean {
+    let weights = match reduction {
+        MixedReduction::PerSample => weights.to_vec(),
         // The mean weight comes out of the mean over the batch.
-        let (n, batch) = (labels.len(), labels[0].len());
-        for i in 0..n {
-            let mean = weights.iter().skip(i).step_by(n).sum::<f32>() / batch as f32;
-            weights.iter_mut().skip(i).step_by(n).for_each(|weight| *weight = mean);
-        }
-    }
+        MixedReduction::BatchMean => batch_mean(weights, labels.len()),
+    };
     soft_ce(logits, &weighted_targets(&labels, &weights, logits.dim(1)?, 0.0, logits.device())?)
+}
+
+/// The mean over the batch of the weights of each of `n` labels, `[n]`, from weights `[n]` or `[B, n]`.
+pub fn batch_mean(weights: &[f32], n: usize) -> Vec<f32> {
+    let rows = (weights.len() / n.max(1)).max(1) as f32;
+    (0..n).map(|i| weights.iter().skip(i).step_by(n).sum::<f32>() / rows).collect()
 }
 
 /// Weights `[B, N]` from weights per batch or per sample.

@@ -1,31 +1,39 @@
 //! CutMix (Yun et al., ICCV 2019): a box of the partner is pasted into the picture.
 
 use crate::area::{self, Area};
-use crate::registry::Parameters;
+use crate::registry::{Facts, Registered, positive};
 use crate::{Mixed, Mixer, Plan, Result, Targets, View, draw};
 use rand::RngCore;
+use serde::{Deserialize, Serialize};
 
 /// One box per batch, whose area is a share `1 - lambda` of the picture before it is cut at the border; `lambda` is of
-/// Beta(`alpha`, `alpha`), the centre uniform. Labels weigh as many pixels as were really pasted.
-#[derive(Clone, Copy, Debug)]
+/// Beta(a, a), the centre uniform. Labels weigh as many pixels as were really pasted.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CutMix {
-    /// The Beta distribution's parameter.
-    pub alpha: f64,
+    /// `a` of Beta(a, a); 1 in its paper, 0.2 in the published comparison on small pictures.
+    pub beta_parameter: f64,
 }
 
-impl CutMix {
-    /// With `alpha`, 0.2 (as published for networks on small pictures) unless given.
-    ///
-    /// # Errors
-    /// If `alpha` isn't a positive number.
-    pub fn build(parameters: &mut Parameters) -> Result<Box<dyn Mixer>> {
-        Ok(Box::new(Self { alpha: parameters.positive("alpha", 0.2)? }))
+impl Default for CutMix {
+    fn default() -> Self {
+        Self { beta_parameter: 1.0 }
     }
 }
 
+impl Registered for CutMix {
+    const FACTS: Facts = Facts {
+        name: "cutmix",
+        title: "CutMix",
+        citation: "Yun et al., ICCV 2019, arXiv 1905.04899",
+        draws: "λ of Beta(a, a), a uniform centre and a permutation without fixed points, per batch",
+        cost: "nothing",
+    };
+}
+
 impl Mixer for CutMix {
-    fn name(&self) -> &'static str {
-        "cutmix"
+    fn validate(&self) -> Result<()> {
+        positive("beta_parameter", self.beta_parameter)
     }
 
     fn sample(
@@ -35,7 +43,7 @@ impl Mixer for CutMix {
         width: usize,
         rng: &mut dyn RngCore,
     ) -> Result<Box<dyn Plan>> {
-        let lambda = draw::beta(self.alpha, rng)?;
+        let lambda = draw::beta(self.beta_parameter, rng)?;
         let center = draw::pixel(height, width, rng);
         Ok(Box::new(CutMixPlan { lambda, center, partner: draw::avoiding_fixed_points(batch, rng) }))
     }

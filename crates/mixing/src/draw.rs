@@ -15,7 +15,7 @@ const REDRAWS: usize = 10;
 pub fn beta(alpha: f64, rng: &mut dyn RngCore) -> Result<f64> {
     match Beta::new(alpha, alpha) {
         Ok(distribution) if alpha.is_finite() => Ok(distribution.sample(rng)),
-        _ => Err(Error::Parameter { name: "alpha", value: alpha, expected: "a positive number" }),
+        _ => Err(Error::Parameter { name: "beta_parameter", value: alpha, expected: "a positive number" }),
     }
 }
 

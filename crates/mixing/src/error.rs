@@ -54,6 +54,17 @@ pub enum Error {
         /// How many there are.
         images: usize,
     },
+    /// A mixer looks at something that the training step hasn't computed.
+    #[error("the mixer looks at {0}, which the step doesn't give")]
+    Unseen(&'static str),
+    /// Parameters that a mixer can't read.
+    #[error("mixer `{mixer}`: {reason}")]
+    Parameters {
+        /// The mixer.
+        mixer: &'static str,
+        /// What is wrong with which parameter.
+        reason: String,
+    },
     /// A name that isn't known.
     #[error("{what} `{name}` is unknown, expected one of {known}")]
     Unknown {

@@ -13,7 +13,7 @@
 //! use rand::SeedableRng;
 //!
 //! # fn main() -> Result<(), adautomix_mixing::Error> {
-//! let mixer = registry::build("mixup", [("alpha".to_string(), 1.0)].into_iter().collect())?;
+//! let mixer = registry::build("mixup", registry::Parameters::default())?;
 //! let images = Tensor::ones((4, 3, 8, 8), DType::F32, &Device::Cpu)?;
 //!
 //! let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
@@ -41,4 +41,4 @@ pub mod vanilla;
 pub use adautomix::{Generator, GeneratorConfig, MarginRule, Projection, apply_margin};
 pub use draw::{Draw, DrawPair};
 pub use error::{Error, Result};
-pub use mixer::{Mixed, Mixer, Plan, Targets, View};
+pub use mixer::{Mixed, Mixer, Need, Normalisation, Place, Plan, Targets, View};

@@ -1,34 +1,42 @@
 //! MixUp (Zhang et al., ICLR 2018): the weighted mean of a picture and its partner.
 
 use crate::mixer::with_identity;
-use crate::registry::Parameters;
+use crate::registry::{Facts, Registered, positive};
 use crate::{Mixed, Mixer, Plan, Result, Targets, View, draw};
 use rand::RngCore;
+use serde::{Deserialize, Serialize};
 
-/// `lambda x + (1 - lambda) x[partner]` with one `lambda` of Beta(`alpha`, `alpha`) per batch.
-#[derive(Clone, Copy, Debug)]
+/// `lambda x + (1 - lambda) x[partner]` with one `lambda` of Beta(a, a) per batch.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct MixUp {
-    /// The Beta distribution's parameter.
-    pub alpha: f64,
+    /// `a` of Beta(a, a).
+    pub beta_parameter: f64,
 }
 
-impl MixUp {
-    /// With `alpha`, 1 unless given.
-    ///
-    /// # Errors
-    /// If `alpha` isn't a positive number.
-    pub fn build(parameters: &mut Parameters) -> Result<Box<dyn Mixer>> {
-        Ok(Box::new(Self { alpha: parameters.positive("alpha", 1.0)? }))
+impl Default for MixUp {
+    fn default() -> Self {
+        Self { beta_parameter: 1.0 }
     }
+}
+
+impl Registered for MixUp {
+    const FACTS: Facts = Facts {
+        name: "mixup",
+        title: "MixUp",
+        citation: "Zhang et al., ICLR 2018, arXiv 1710.09412",
+        draws: "λ of Beta(a, a) and a permutation, per batch",
+        cost: "nothing",
+    };
 }
 
 impl Mixer for MixUp {
-    fn name(&self) -> &'static str {
-        "mixup"
+    fn validate(&self) -> Result<()> {
+        positive("beta_parameter", self.beta_parameter)
     }
 
     fn sample(&self, batch: usize, _: usize, _: usize, rng: &mut dyn RngCore) -> Result<Box<dyn Plan>> {
-        let lambda = draw::beta(self.alpha, rng)?;
+        let lambda = draw::beta(self.beta_parameter, rng)?;
         Ok(Box::new(MixUpPlan { lambda, partner: draw::permutation(batch, rng) }))
     }
 }

@@ -4,28 +4,71 @@ use crate::cutmix::CutMix;
 use crate::mixup::MixUp;
 use crate::vanilla::Vanilla;
 use crate::{Error, Mixer, Result};
-use std::collections::BTreeMap;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-/// A mixer that exists.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry {
+/// The mixers that exist, in the order of the paper's tables. A new one is a file of its own, and a line here.
+const ENTRIES: &[Entry] = &[Entry::of::<Vanilla>(), Entry::of::<MixUp>(), Entry::of::<CutMix>()];
+
+/// What there is to know about a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
     /// Its name in recipes.
     pub name: &'static str,
     /// Its name in the paper's tables.
     pub title: &'static str,
     /// Where it was published.
     pub citation: &'static str,
-    /// Makes it from its parameters, and takes those that it knows.
-    pub build: fn(&mut Parameters) -> Result<Box<dyn Mixer>>,
+    /// What it draws for each batch, and from which distributions.
+    pub draws: &'static str,
+    /// What a step costs beside the pass over the mixed pictures.
+    pub cost: &'static str,
 }
 
-/// A mixer is added here, with one line, and in a file of its own.
-#[rustfmt::skip]
-const ENTRIES: &[Entry] = &[
-    Entry { name: "vanilla", title: "Vanilla", citation: "no mixing", build: |_| Ok(Box::new(Vanilla)) },
-    Entry { name: "mixup", title: "MixUp", citation: "Zhang et al., ICLR 2018, arXiv 1710.09412", build: MixUp::build },
-    Entry { name: "cutmix", title: "CutMix", citation: "Yun et al., ICCV 2019, arXiv 1905.04899", build: CutMix::build },
-];
+/// A mixer that the registry can build: its fields are its parameters, read by name, with defaults for those that aren't
+/// given.
+pub trait Registered: Mixer + Default + Serialize + DeserializeOwned + 'static {
+    /// Name, origin, draws, cost.
+    const FACTS: Facts;
+}
+
+/// The parameters of a mixer by name, as a recipe gives them.
+pub type Parameters = serde_json::Map<String, serde_json::Value>;
+
+/// A mixer that exists.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Name, origin, draws, cost.
+    pub facts: Facts,
+    defaults: fn() -> Parameters,
+    build: fn(Parameters) -> Result<Box<dyn Mixer>>,
+}
+
+impl Entry {
+    const fn of<M: Registered>() -> Self {
+        Self { facts: M::FACTS, defaults: defaults::<M>, build: build_one::<M> }
+    }
+
+    /// Its parameters where none are given.
+    pub fn defaults(&self) -> Parameters {
+        (self.defaults)()
+    }
+}
+
+fn defaults<M: Registered>() -> Parameters {
+    match serde_json::to_value(M::default()) {
+        Ok(serde_json::Value::Object(parameters)) => parameters,
+        // A mixer without fields.
+        _ => Parameters::default(),
+    }
+}
+
+fn build_one<M: Registered>(parameters: Parameters) -> Result<Box<dyn Mixer>> {
+    let mixer: M = serde_json::from_value(parameters.into())
+        .map_err(|error| Error::Parameters { mixer: M::FACTS.name, reason: error.to_string() })?;
+    mixer.validate()?;
+    Ok(Box::new(mixer))
+}
 
 /// The mixers that exist, in the order of the paper's tables.
 pub fn entries() -> &'static [Entry] {
@@ -36,108 +79,62 @@ pub fn entries() -> &'static [Entry] {
 ///
 /// # Errors
 /// If there is none of this name, or a parameter is unknown to it or out of range.
-pub fn build(name: &str, mut parameters: Parameters) -> Result<Box<dyn Mixer>> {
-    let Some(entry) = ENTRIES.iter().find(|entry| entry.name == name) else {
-        let known = ENTRIES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
-        return Err(Error::Unknown { what: "mixer".to_string(), name: name.to_string(), known });
-    };
-    let mixer = (entry.build)(&mut parameters)?;
-    match parameters.given.into_keys().next() {
-        Some(key) => Err(Error::Unknown {
-            what: format!("parameter of mixer `{name}`"),
-            name: key,
-            known: format!("[{}]", parameters.known.join(", ")),
-        }),
-        None => Ok(mixer),
-    }
-}
-
-/// The parameters of a mixer by name, as a recipe gives them.
-#[derive(Clone, Debug, Default)]
-pub struct Parameters {
-    given: BTreeMap<String, f64>,
-    known: Vec<&'static str>,
-}
-
-impl Parameters {
-    /// Takes a parameter that must be a positive number.
-    ///
-    /// # Errors
-    /// If it isn't.
-    pub fn positive(&mut self, name: &'static str, default: f64) -> Result<f64> {
-        self.known.push(name);
-        let value = self.given.remove(name).unwrap_or(default);
-        if value > 0.0 && value.is_finite() {
-            Ok(value)
-        } else {
-            Err(Error::Parameter { name, value, expected: "a positive number" })
+pub fn build(name: &str, parameters: Parameters) -> Result<Box<dyn Mixer>> {
+    match ENTRIES.iter().find(|entry| entry.facts.name == name) {
+        Some(entry) => (entry.build)(parameters),
+        None => {
+            let known = ENTRIES.iter().map(|entry| entry.facts.name).collect::<Vec<_>>().join(", ");
+            Err(Error::Unknown { what: "mixer".to_string(), name: name.to_string(), known })
         }
     }
 }
 
-impl FromIterator<(String, f64)> for Parameters {
-    fn from_iter<I: IntoIterator<Item = (String, f64)>>(parameters: I) -> Self {
-        Self { given: parameters.into_iter().collect(), known: Vec::new() }
-    }
+/// Fails unless a parameter is a positive number.
+pub(crate) fn positive(name: &'static str, value: f64) -> Result<()> {
+    within(name, value, value > 0.0 && value.is_finite(), "a positive number")
+}
+
+/// Fails unless a parameter is a share.
+pub(crate) fn share(name: &'static str, value: f64) -> Result<()> {
+    within(name, value, (0.0..=1.0).contains(&value), "0 to 1")
+}
+
+/// Fails unless a parameter is `right`, which is called `expected`.
+pub(crate) fn within(name: &'static str, value: f64, right: bool, expected: &'static str) -> Result<()> {
+    if right { Ok(()) } else { Err(Error::Parameter { name, value, expected }) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Targets, View};
-    use candle_core::{Device, Tensor};
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
 
-    fn parameters(key: &str, value: f64) -> Parameters {
-        [(key.to_string(), value)].into_iter().collect()
+    fn message(name: &str, key: &str, value: impl Into<serde_json::Value>) -> String {
+        let parameters = [(key.to_string(), value.into())].into_iter().collect();
+        build(name, parameters).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
-    fn every_mixer_keeps_its_promises() -> Result<()> {
-        for entry in entries() {
-            let mixer = build(entry.name, Parameters::default())?;
-            assert_eq!(mixer.name(), entry.name);
-            for (seed, batch) in [(1, 5), (2, 1), (3, 2), (4, 7)] {
-                let plan = mixer.sample(batch, 6, 7, &mut ChaCha8Rng::seed_from_u64(seed))?;
-                let again = mixer.sample(batch, 6, 7, &mut ChaCha8Rng::seed_from_u64(seed))?;
-                assert_eq!(format!("{plan:?}"), format!("{again:?}"), "the same seed gives the same plan");
-                // Picture b is b everywhere, so that the mean of a mixed one says how much of each is in it.
-                let images = Tensor::arange(0f32, batch as f32, &Device::Cpu)?.reshape((batch, 1, 1, 1))?;
-                let images = images.broadcast_as((batch, 2, 6, 7))?.contiguous()?;
-                let mixed = plan.mix(&View::of(&images))?;
-                assert_eq!(mixed.images.dims(), images.dims());
-                let Targets::Labels { partners, weights } = mixed.targets else { continue };
-                assert!(partners.iter().all(|list| list.len() == batch));
-                let n = partners.len();
-                for (b, mean) in mixed.images.mean((1, 2, 3))?.to_vec1::<f32>()?.into_iter().enumerate() {
-                    let row = if weights.len() == n { &weights[..] } else { &weights[b * n..(b + 1) * n] };
-                    assert!(
-                        (row.iter().sum::<f32>() - 1.0).abs() < 1e-6
-                            && row.iter().all(|&weight| weight >= 0.0)
-                    );
-                    let said: f32 =
-                        row.iter().zip(&partners).map(|(weight, list)| weight * list[b] as f32).sum();
-                    assert!(
-                        (mean - said).abs() < 1e-5,
-                        "{}: {mean} is in the picture, {said} on the label",
-                        entry.name
-                    );
-                }
-            }
+    fn every_mixer_has_one_name_and_is_built_from_its_defaults() -> Result<()> {
+        for (i, entry) in entries().iter().enumerate() {
+            assert!(entries()[..i].iter().all(|other| other.facts.name != entry.facts.name));
+            build(entry.facts.name, Parameters::default())?;
+            build(entry.facts.name, entry.defaults())?;
         }
         Ok(())
     }
 
     #[test]
     fn unknown_names_and_parameters_are_named() {
-        let message =
-            |result: Result<Box<dyn Mixer>>| result.err().map(|e| e.to_string()).unwrap_or_default();
-        let unknown = message(build("mixdown", Parameters::default()));
-        assert_eq!(unknown, "mixer `mixdown` is unknown, expected one of vanilla, mixup, cutmix");
-        let unknown = message(build("mixup", parameters("alhpa", 1.0)));
-        assert_eq!(unknown, "parameter of mixer `mixup` `alhpa` is unknown, expected one of [alpha]");
-        let wrong = message(build("cutmix", parameters("alpha", 0.0)));
-        assert_eq!(wrong, "`alpha` is 0, expected a positive number");
+        let unknown = build("mixdown", Parameters::default()).err().unwrap().to_string();
+        assert!(
+            unknown.starts_with("mixer `mixdown` is unknown, expected one of vanilla, mixup"),
+            "{unknown}"
+        );
+        let unknown = message("mixup", "beta_paramter", 1.0);
+        assert_eq!(unknown, "mixer `mixup`: unknown field `beta_paramter`, expected `beta_parameter`");
+        let wrong = message("cutmix", "beta_parameter", 0.0);
+        assert_eq!(wrong, "`beta_parameter` is 0, expected a positive number");
+        let wrong = message("cutmix", "beta_parameter", "one");
+        assert!(wrong.contains("invalid type: string \"one\""), "{wrong}");
     }
 }

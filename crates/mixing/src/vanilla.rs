@@ -1,17 +1,21 @@
 //! No mixing at all: the baseline.
 
+use crate::registry::{Facts, Registered};
 use crate::{Mixed, Mixer, Plan, Result, Targets, View};
 use rand::RngCore;
+use serde::{Deserialize, Serialize};
 
 /// Leaves pictures and labels as they are.
-#[derive(Clone, Copy, Debug)]
-pub struct Vanilla;
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vanilla {}
+
+impl Registered for Vanilla {
+    const FACTS: Facts =
+        Facts { name: "vanilla", title: "Vanilla", citation: "no mixing", draws: "nothing", cost: "nothing" };
+}
 
 impl Mixer for Vanilla {
-    fn name(&self) -> &'static str {
-        "vanilla"
-    }
-
     fn sample(&self, batch: usize, _: usize, _: usize, _: &mut dyn RngCore) -> Result<Box<dyn Plan>> {
         Ok(Box::new(Unmixed { batch }))
     }

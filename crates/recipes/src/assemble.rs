@@ -7,8 +7,19 @@ use crate::method::Method;
 use crate::read::{Problem, ReadError, read};
 use crate::recipe::Recipe;
 
-const SECTIONS: [&str; 9] =
-    ["name", "data", "network", "training", "optimizer", "schedule", "teacher", "method", "claim"];
+const SECTIONS: [&str; 11] = [
+    "name",
+    "data",
+    "network",
+    "training",
+    "optimizer",
+    "schedule",
+    "teacher",
+    "method",
+    "loss",
+    "observer",
+    "claim",
+];
 
 /// Makes a recipe of a whole tree. Ranges are not looked at.
 pub(crate) fn assemble(mut table: Table) -> Result<Recipe, ReadError> {
@@ -25,6 +36,8 @@ pub(crate) fn assemble(mut table: Table) -> Result<Recipe, ReadError> {
         schedule: section(&mut table, "schedule")?,
         teacher: optional(&mut table, "teacher")?,
         method: Method::read(section(&mut table, "method")?).map_err(|error| error.under("method"))?,
+        loss: optional(&mut table, "loss")?.unwrap_or_default(),
+        observer: optional(&mut table, "observer")?,
         claim: optional(&mut table, "claim")?,
     })
 }

@@ -32,11 +32,11 @@ mod validate;
 pub use claim::{Claim, ClaimedNetwork, Head, Statistic};
 pub use error::Error;
 pub use library::Library;
-pub use method::{AdAutoMix, CutMix, GeneratorNetwork, MarginRule, Method, MixUp, Objective, Upsampling};
+pub use method::{AdAutoMix, GeneratorNetwork, MarginRule, Method, Objective, Upsampling};
 pub use overrides::Override;
 pub use recipe::{
-    BeforeScope, Data, GeneratorOptimizer, Heads, Network, Optimizer, OptimizerName, Recipe, Schedule,
-    ScheduleName, Teacher, TimeUnit, Training, Warmup,
+    BeforeScope, Data, GeneratorOptimizer, Heads, LabelWeights, Loss, LossName, Network, Observer, Optimizer,
+    OptimizerName, Recipe, Schedule, ScheduleName, Teacher, TimeUnit, Training, Warmup,
 };
 pub use summary::{Accuracy, NetworkSummary, Statistics, Summary};
 pub use toml::Value;

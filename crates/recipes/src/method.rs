@@ -1,54 +1,49 @@
 //! The mixing methods and their parameters, under names that say what they do.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use toml::{Table, Value};
 
 use crate::read::{Problem, ReadError, read};
 
 /// How pictures are mixed and what is learned from them: the recipe's `[method]`, told apart by `name`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "name", rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Method {
-    /// No mixing.
-    Vanilla,
-    /// Zhang et al., 2018: the weighted mean of two pictures.
-    MixUp(MixUp),
-    /// Yun et al., 2019: a box of one picture pasted into another.
-    CutMix(CutMix),
     /// Qin et al., 2024: a generator of masks, trained against the classifier.
     AdAutoMix(AdAutoMix),
+    /// Any mixer of the registry of `adautomix-mixing`, which knows its parameters.
+    Mixer {
+        /// Its name, as `cutmix`.
+        name: String,
+        /// Its parameters by name; those that are not given are at their default.
+        parameters: Table,
+    },
 }
 
 impl Method {
     /// The name in recipes, as `mixup`.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
-            Self::Vanilla => "vanilla",
-            Self::MixUp(_) => "mixup",
-            Self::CutMix(_) => "cutmix",
             Self::AdAutoMix(_) => "adautomix",
+            Self::Mixer { name, .. } => name,
         }
     }
 
     /// Reads the recipe's `[method]`: its `name` decides which other keys there are.
     pub(crate) fn read(mut table: Table) -> Result<Self, ReadError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct NoParameters {}
-
         let name = table.remove("name").ok_or_else(|| ReadError::at("name", Problem::Missing))?;
         let name: String = read(name).map_err(|error| error.under("name"))?;
-        let parameters = Value::Table(table);
         match name.as_str() {
-            "vanilla" => read(parameters).map(|NoParameters {}| Self::Vanilla),
-            "mixup" => read(parameters).map(Self::MixUp),
-            "cutmix" => read(parameters).map(Self::CutMix),
-            "adautomix" => read(parameters).map(Self::AdAutoMix),
-            _ => {
-                let expected = "one of \"vanilla\", \"mixup\", \"cutmix\", \"adautomix\"".to_owned();
-                Err(ReadError::at("name", Problem::Value { found: format!("{name:?}"), expected }))
-            }
+            "adautomix" => read(Value::Table(table)).map(Self::AdAutoMix),
+            _ => Ok(Self::Mixer { name, parameters: table }),
+        }
+    }
+
+    /// The parameters by name.
+    fn parameters(&self) -> Result<Table, toml::ser::Error> {
+        match self {
+            Self::AdAutoMix(settings) => Table::try_from(settings),
+            Self::Mixer { parameters, .. } => Ok(parameters.clone()),
         }
     }
 
@@ -59,20 +54,12 @@ impl Method {
     }
 }
 
-/// Parameters of MixUp.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MixUp {
-    /// `a` of λ ~ Beta(a, a).
-    pub beta_parameter: f64,
-}
-
-/// Parameters of CutMix.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CutMix {
-    /// `a` of λ ~ Beta(a, a).
-    pub beta_parameter: f64,
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut table = Table::from_iter([("name".to_owned(), self.name().into())]);
+        table.extend(self.parameters().map_err(serde::ser::Error::custom)?);
+        table.serialize(serializer)
+    }
 }
 
 /// Parameters of AdAutoMix.

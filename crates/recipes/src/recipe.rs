@@ -25,6 +25,11 @@ pub struct Recipe {
     pub teacher: Option<Teacher>,
     /// The mixing method.
     pub method: Method,
+    /// How mixed pictures are judged; the learned methods have objectives of their own.
+    pub loss: Loss,
+    /// The frozen network whose features guide a mixer, where it isn't the one that is trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observer: Option<Observer>,
     /// The published figure that the recipe is meant to reproduce.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
@@ -193,6 +198,54 @@ pub struct Warmup {
     pub by: TimeUnit,
     /// Share of the scheduled rate at the first step.
     pub ratio: f64,
+}
+
+/// How mixed pictures are judged.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Loss {
+    /// What compares logits with targets.
+    pub name: LossName,
+    /// The share of the target that is spread over all classes.
+    pub smoothing: f64,
+    /// How the weights of labels are averaged.
+    pub label_weights: LabelWeights,
+    /// Weight of the loss of the unmixed pictures, which is added; 0 adds nothing.
+    pub clean_weight: f64,
+}
+
+/// What compares logits with targets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossName {
+    /// Softmax cross-entropy.
+    #[default]
+    CrossEntropy,
+    /// Binary cross-entropy of every class's softmax, averaged over classes: that of Co-Mixup's authors.
+    BinaryOfSoftmax,
+}
+
+/// How the weights of the labels of mixed pictures are averaged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelWeights {
+    /// Each picture's labels have their own weights: what every paper defines.
+    #[default]
+    PerSample,
+    /// Losses are averaged before they are weighted with the batch's mean weights: what published code computes.
+    BatchMean,
+}
+
+/// A frozen network whose features guide a mixer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Observer {
+    /// The backbone, as `resnet18`.
+    pub network: String,
+    /// Its weights, a safetensors file with the names of timm or torchvision.
+    pub weights: std::path::PathBuf,
+    /// Side of the pictures that it is shown, in pixels; they are enlarged bilinearly.
+    pub input_size: usize,
 }
 
 /// The moving average of the network: momentum rises along half a cosine.

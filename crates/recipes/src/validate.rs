@@ -132,18 +132,19 @@ impl Check<'_> {
     }
 
     fn method(&self, recipe: &Recipe) -> Result<(), Error> {
+        let loss = &recipe.loss;
+        self.within(loss.smoothing, [0.0, 1.0], "loss.smoothing")?;
+        self.that(loss.clean_weight >= 0.0, "loss.clean_weight", loss.clean_weight, "0 or more")?;
         match &recipe.method {
-            Method::Vanilla => {}
-            Method::MixUp(method) => self.positive(method.beta_parameter, "method.beta_parameter")?,
-            Method::CutMix(method) => self.positive(method.beta_parameter, "method.beta_parameter")?,
-            Method::AdAutoMix(method) => return self.adautomix(method),
+            Method::AdAutoMix(method) => self.adautomix(method),
+            // Its parameters are checked by the mixer itself.
+            Method::Mixer { .. } => self.that(
+                recipe.network.heads == Heads::One,
+                "network.heads",
+                "\"two\"",
+                "\"one\": the method has no use for a second head",
+            ),
         }
-        self.that(
-            recipe.network.heads == Heads::One,
-            "network.heads",
-            "\"two\"",
-            "\"one\": the method has no use for a second head",
-        )
     }
 
     fn adautomix(&self, method: &AdAutoMix) -> Result<(), Error> {
@@ -222,8 +223,8 @@ mod tests {
                 "unknown key `method.generator.lam_concat`; expected one of",
                 &["method.generator.lam_concat=true"],
             ),
-            ("`method.name` is \"mixupp\"; expected one of \"vanilla\"", &["method.name=mixupp"]),
-            ("unknown key `method.", &["method.name=mixup"]),
+            ("`network.heads` is \"two\"; expected \"one\"", &["method.name=mixup"]),
+            ("`loss.smoothing` is 2; expected", &["loss.smoothing=2.0"]),
             ("`data.train_pictures` is 0; expected 1 or more", &["data.train_pictures=0"]),
         ];
         for (expected, overrides) in cases {

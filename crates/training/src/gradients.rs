@@ -18,13 +18,20 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Differentiates `weight · loss` and adds the gradients of `variables`.
+    /// Differentiates `weight · loss` and adds the gradients of `variables`. What the pass gives is returned too, for
+    /// gradients at the pictures.
     ///
     /// # Errors
     /// If the backward pass fails.
-    pub fn backward(&mut self, loss: &Tensor, weight: f64, variables: &[(String, Tensor)]) -> Result<()> {
+    pub fn backward(
+        &mut self,
+        loss: &Tensor,
+        weight: f64,
+        variables: &[(String, Tensor)],
+    ) -> Result<GradStore> {
         let store = if weight == 1.0 { loss.backward()? } else { (loss * weight)?.backward()? };
-        self.add(&store, variables)
+        self.add(&store, variables)?;
+        Ok(store)
     }
 
     fn add(&mut self, store: &GradStore, variables: &[(String, Tensor)]) -> Result<()> {

@@ -82,6 +82,7 @@ fn run(case: &Case) -> Result<Worst> {
 }
 
 fn op(name: &str) -> Option<Op> {
-    let tables = [core::OPS, mixers::OPS, nets::OPS, step::OPS, training::OPS];
-    tables.iter().flat_map(|table| table.iter()).find(|(op, _)| *op == name).map(|(_, run)| *run)
+    let tables = [core::OPS, nets::OPS, step::OPS, training::OPS];
+    let mut ops = tables.into_iter().flatten().chain(mixers::ops());
+    ops.find(|(op, _)| *op == name).map(|(_, run)| *run)
 }

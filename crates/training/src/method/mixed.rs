@@ -1,47 +1,130 @@
 //! Plain classification of what a [`Mixer`] makes of a batch.
 
-use adautomix_backbones::{Classifier, Head, Pass};
-use adautomix_losses::{MixedReduction, mixed_ce, soft_ce};
-use adautomix_mixing::{Mixer, Targets, View, registry};
+use std::borrow::Cow;
+
+use adautomix_backbones::{Backbone, Classifier, Head, Pass};
+use adautomix_losses::{batch_mean, binary_of_softmax, mix_targets, soft_ce};
+use adautomix_mixing::{Mixer, Place, Plan, Targets, View, registry};
 use adautomix_random::Key;
-use adautomix_recipes::Method as MethodRecipe;
+use adautomix_recipes::{LabelWeights, Loss, LossName, Method as MethodRecipe, Recipe};
 use candle_core::{Device, Tensor};
 
+use super::observed::{Observed, Observer};
 use super::{Inputs, Losses, Method, Shown};
 use crate::network::Build;
-use crate::{Error, Gradients, Network, Parameters, Result};
+use crate::{Error, Gradients, Network, Parameters, Result, top_1_and_5};
 
-/// Cross-entropy on mixed pictures, with the labels weighted as the mixer says.
+/// A loss on mixed pictures, with the labels weighted as the mixer says.
 pub struct Mixed {
     mixer: Box<dyn Mixer>,
     student: Network,
+    observer: Observer,
+    loss: Loss,
+    classes: usize,
 }
 
 impl Mixed {
-    /// A new network trained on the mixes of `mixer`.
+    /// A new network for `classes` classes, trained on the mixes of the recipe's mixer.
     ///
     /// # Errors
-    /// If the network can't be built.
-    pub fn new(build: &Build, mixer: Box<dyn Mixer>, seed: u64, device: &Device) -> Result<Self> {
-        Ok(Self { mixer, student: Network::new(build, seed, device)? })
+    /// If there is no such mixer, or a network can't be built.
+    pub fn new(recipe: &Recipe, build: &Build, classes: usize, device: &Device) -> Result<Self> {
+        let student = Network::new(build, recipe.training.seed, device)?;
+        Ok(Self {
+            mixer: mixer(recipe)?,
+            student,
+            observer: Observer::of(recipe, classes, device)?,
+            loss: recipe.loss.clone(),
+            classes,
+        })
     }
 
-    fn mix(&self, inputs: &Inputs, draws: Key) -> Result<adautomix_mixing::Mixed> {
+    fn plan(&self, inputs: &Inputs, draws: Key) -> Result<Box<dyn Plan>> {
         let (batch, _, height, width) = inputs.images.dims4()?;
-        let plan = self.mixer.sample(batch, height, width, &mut draws.rng())?;
-        Ok(plan.mix(&View::of(&inputs.images))?)
+        Ok(self.mixer.sample(batch, height, width, &mut draws.rng())?)
+    }
+
+    /// The network on the mixed batch, mixed where the plan says: its logits, and what they should have been.
+    fn forward(
+        &self,
+        inputs: &Inputs,
+        plan: &dyn Plan,
+        observed: &Observed,
+        pass: &mut Pass,
+    ) -> Result<(Tensor, Targets)> {
+        let backbone = self.student.backbone();
+        let clean = self.observer.view(inputs, observed);
+        let below = match plan.place() {
+            Place::Pictures => 0,
+            Place::Stage(stages) => stages.min(backbone.stages()),
+            Place::LastStage => backbone.stages(),
+        };
+        let mut view = clean;
+        let hidden;
+        if below > 0 {
+            hidden = climb(backbone, backbone.stem(&inputs.images, pass)?, 0, below, pass)?;
+            view.images = &hidden;
+        }
+        let mixed = plan.mix(&view)?;
+        let map = match below {
+            0 => backbone.stem(&mixed.images, pass)?,
+            _ => mixed.images.clone(),
+        };
+        let map = climb(backbone, map, below, backbone.stages(), pass)?;
+        let logits = self.student.trained.logits(&backbone.pool(&map)?, Head::OneHot)?;
+        let answer = logits.detach();
+        let mut seen = View::of(&mixed.images);
+        seen.logits = Some(&answer);
+        let targets = plan.relabel(mixed.targets, &clean, &seen)?;
+        Ok((logits, targets))
+    }
+
+    /// The target of every sample, `[B, K]`.
+    fn target(&self, labels: &[u32], targets: &Targets, device: &Device) -> Result<Tensor> {
+        let Targets::Labels { partners, weights } = targets else {
+            let Targets::Soft(target) = targets else { unreachable!() };
+            return Ok(target.clone());
+        };
+        let weights = match self.loss.label_weights {
+            LabelWeights::PerSample => Cow::Borrowed(weights),
+            LabelWeights::BatchMean => Cow::Owned(batch_mean(weights, partners.len())),
+        };
+        Ok(mix_targets(labels, partners, &weights, self.classes, self.loss.smoothing, device)?)
     }
 }
 
-/// The mixer of a recipe's method.
-pub(super) fn mixer(method: &MethodRecipe) -> Result<Box<dyn Mixer>> {
-    let beta = match method {
-        MethodRecipe::Vanilla => None,
-        MethodRecipe::MixUp(mixup) => Some(mixup.beta_parameter),
-        MethodRecipe::CutMix(cutmix) => Some(cutmix.beta_parameter),
-        MethodRecipe::AdAutoMix(_) => return Err(Error::Recipe("adautomix has a step of its own".into())),
+/// The loss of a recipe.
+pub(super) fn loss(loss: &Loss, logits: &Tensor, target: &Tensor) -> Result<Tensor> {
+    Ok(match loss.name {
+        LossName::CrossEntropy => soft_ce(logits, target)?,
+        LossName::BinaryOfSoftmax => binary_of_softmax(logits, target)?,
+    })
+}
+
+/// The stages `from` to `to` of a network.
+fn climb(
+    backbone: &dyn Backbone,
+    mut map: Tensor,
+    from: usize,
+    to: usize,
+    pass: &mut Pass,
+) -> Result<Tensor> {
+    for stage in from..to {
+        map = backbone.stage(stage, &map, pass)?;
+    }
+    Ok(map)
+}
+
+/// The mixer of a recipe.
+///
+/// # Errors
+/// If there is none of this name, or a parameter is wrong.
+pub fn mixer(recipe: &Recipe) -> Result<Box<dyn Mixer>> {
+    let MethodRecipe::Mixer { name, parameters } = &recipe.method else {
+        return Err(Error::Recipe(format!("{} has a step of its own", recipe.method.name())));
     };
-    Ok(registry::build(method.name(), beta.map(|beta| ("alpha".to_owned(), beta)).into_iter().collect())?)
+    let parameters = serde_json::to_value(parameters).map_err(|error| Error::Recipe(error.to_string()))?;
+    Ok(registry::build(name, parameters.as_object().cloned().unwrap_or_default())?)
 }
 
 impl Method for Mixed {
@@ -52,14 +135,19 @@ impl Method for Mixed {
         draws: Key,
         gradients: &mut Gradients,
     ) -> Result<Losses> {
-        let mixed = self.mix(inputs, draws)?;
+        let plan = self.plan(inputs, draws)?;
+        let mut losses = Losses::new();
+        let observed =
+            self.observer.look(&self.student, &self.loss, inputs, &*plan, gradients, &mut losses)?;
         let mut pass = Pass::train();
-        let pooled = self.student.backbone().features(&mixed.images, &mut pass)?.pooled;
-        let logits = self.student.trained.logits(&pooled, Head::OneHot)?;
-        let loss = loss(&logits, &inputs.labels, &mixed.targets)?;
+        let (logits, targets) = self.forward(inputs, &*plan, &observed, &mut pass)?;
+        let target = self.target(&inputs.labels, &targets, logits.device())?;
+        let loss = loss(&self.loss, &logits, &target)?;
         pass.commit(1)?;
         gradients.backward(&loss, 1.0, &self.student.parameters.weights())?;
-        Ok(vec![("loss", f64::from(loss.to_scalar::<f32>()?))])
+        losses.insert(0, ("loss", f64::from(loss.to_scalar::<f32>()?)));
+        losses.push(("mixed_top1", mixed_top1(&logits, &target)?));
+        Ok(losses)
     }
 
     fn trained(&self) -> Vec<(&'static str, &Parameters)> {
@@ -71,7 +159,10 @@ impl Method for Mixed {
     }
 
     fn show(&self, inputs: &Inputs, draws: Key) -> Result<Shown> {
-        let mixed = self.mix(inputs, draws)?;
+        let plan = self.plan(inputs, draws)?;
+        let (gradients, losses) = (&mut Gradients::default(), &mut Losses::new());
+        let observed = self.observer.look(&self.student, &self.loss, inputs, &*plan, gradients, losses)?;
+        let mixed = plan.mix(&self.observer.view(inputs, &observed))?;
         let (partners, weights) = match mixed.targets {
             Targets::Labels { partners, weights } => (partners, weights),
             Targets::Soft(_) => (Vec::new(), Vec::new()),
@@ -80,12 +171,9 @@ impl Method for Mixed {
     }
 }
 
-/// Cross-entropy against weighted labels or soft targets.
-fn loss(logits: &Tensor, labels: &[u32], targets: &Targets) -> Result<Tensor> {
-    Ok(match targets {
-        Targets::Labels { partners, weights } => {
-            mixed_ce(logits, labels, partners, weights, MixedReduction::PerSample)?
-        }
-        Targets::Soft(target) => soft_ce(logits, target)?,
-    })
+/// The share of mixed pictures, in percent, whose heaviest label the network finds.
+fn mixed_top1(logits: &Tensor, target: &Tensor) -> Result<f64> {
+    let heaviest = target.argmax(1)?.to_vec1::<u32>()?;
+    let [hits, _] = top_1_and_5(logits, &heaviest)?;
+    Ok(100.0 * hits as f64 / heaviest.len().max(1) as f64)
 }

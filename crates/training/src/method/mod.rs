@@ -2,6 +2,7 @@
 
 mod adautomix;
 mod mixed;
+mod observed;
 
 use adautomix_backbones::Classifier;
 use adautomix_random::Key;
@@ -9,7 +10,7 @@ use adautomix_recipes::{Heads, Method as MethodRecipe, Recipe};
 use candle_core::{Device, Tensor};
 
 pub use adautomix::{AdAutoMix, AdAutoMixConfig, Iteration};
-pub use mixed::Mixed;
+pub use mixed::{Mixed, mixer};
 
 use crate::network::named;
 use crate::{Gradients, Parameters, Result, teacher};
@@ -23,7 +24,7 @@ pub struct Inputs {
     pub labels: Vec<u32>,
 }
 
-/// The losses of a step, by name.
+/// The losses of a step, by name, and what else was measured of it.
 pub type Losses = Vec<(&'static str, f64)>;
 
 /// One training step: which losses, of which networks, on which pictures.
@@ -94,6 +95,6 @@ pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> 
             let config = AdAutoMixConfig::of(settings, teacher::schedule(recipe, steps)?);
             Ok(Box::new(AdAutoMix::new(&*network, config, seed, device)?))
         }
-        plain => Ok(Box::new(Mixed::new(&*network, mixed::mixer(plain)?, seed, device)?)),
+        MethodRecipe::Mixer { .. } => Ok(Box::new(Mixed::new(recipe, &*network, classes, device)?)),
     }
 }

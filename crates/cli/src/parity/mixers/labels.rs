@@ -1,41 +1,11 @@
-//! Operations of `mixers`: hand-crafted mixing, and the labels of mixed images.
+//! The labels of mixed images.
 
 use adautomix_losses::{self as losses, MixedReduction};
-use adautomix_mixing::cutmix::CutMixPlan;
-use adautomix_mixing::mixup::MixUpPlan;
-use adautomix_mixing::{Plan, Targets, View};
-use anyhow::{Context, Result, bail};
-use candle_core::Tensor;
+use anyhow::{Result, bail};
 
-use super::case::Case;
-use super::{Op, Outputs};
+use super::{Case, Op, Outputs};
 
-pub(super) const OPS: &[(&str, Op)] =
-    &[("mixup", mixup), ("cutmix", cutmix), ("mix_targets", mix_targets), ("mixed_ce", mixed_ce)];
-
-fn mixup(case: &Case) -> Result<Outputs> {
-    mix(case, &MixUpPlan { lambda: case.param("lam")?, partner: case.indices("perm")? })
-}
-
-fn cutmix(case: &Case) -> Result<Outputs> {
-    let center = [case.param("center_row")?, case.param("center_col")?];
-    let plan = CutMixPlan { lambda: case.param("lam")?, center, partner: case.indices("perm")? };
-    let (_, _, height, width) = case.input("x")?.dims4()?;
-    let (area, _) = plan.area([height, width]);
-    let mut outputs = mix(case, &plan)?;
-    outputs.push(("box".into(), Tensor::new(&area.map(|side| side as i64), &case.device)?));
-    Ok(outputs)
-}
-
-/// A mixed batch, and the weight of the sample's own label.
-fn mix(case: &Case, plan: &dyn Plan) -> Result<Outputs> {
-    let mixed = plan.mix(&View::of(&case.input("x")?))?;
-    let Targets::Labels { weights, .. } = mixed.targets else {
-        bail!("the mixer gives no weights of labels");
-    };
-    let own = weights.first().context("the mixer gives no weights of labels")?;
-    Ok(vec![("mixed".into(), mixed.images), ("lam".into(), Tensor::new(&[*own], &case.device)?)])
-}
+pub(super) const OPS: &[(&str, Op)] = &[("mix_targets", mix_targets), ("mixed_ce", mixed_ce)];
 
 /// The two samples of each mix: itself and its partner.
 fn pairs(case: &Case) -> Result<Vec<Vec<u32>>> {

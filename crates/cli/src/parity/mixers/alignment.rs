@@ -1,0 +1,5 @@
+//! AlignMix: features brought into line before they are mixed.
+
+use super::Op;
+
+pub(super) const OPS: &[(&str, Op)] = &[];

@@ -1,0 +1,146 @@
+//! What mixers look at beside the pictures: gradients, features, the classifier.
+
+use adautomix_backbones::{self as backbones, Backbone, Head, Pass};
+use adautomix_mixing::{Need, Normalisation, Plan, View};
+use adautomix_ops::{Interpolation, interpolate};
+use adautomix_recipes::{Loss, Recipe};
+use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::VarBuilder;
+
+use super::{Inputs, Losses, mixed};
+use crate::{Error, Gradients, Network, Result};
+
+/// Computes what a plan needs of a batch.
+pub(super) struct Observer {
+    normalisation: Normalisation,
+    /// A frozen network that stands in for the one that is trained, and the side of the pictures that it is shown.
+    frozen: Option<(Box<dyn Backbone>, usize)>,
+    classes: usize,
+}
+
+/// What was computed of a batch.
+#[derive(Default)]
+pub(super) struct Observed {
+    gradient: Option<Tensor>,
+    features: Option<Tensor>,
+    head: Option<(Tensor, Tensor)>,
+}
+
+impl Observer {
+    /// The observer of a recipe.
+    ///
+    /// # Errors
+    /// If the frozen network can't be built or its weights can't be read.
+    pub(super) fn of(recipe: &Recipe, classes: usize, device: &Device) -> Result<Self> {
+        let [mean, std] = [recipe.data.mean, recipe.data.std].map(|values| values.map(|value| value as f32));
+        let frozen = recipe.observer.as_ref().map(|observer| -> Result<_> {
+            let weights = std::fs::read(&observer.weights).map_err(Error::at(&observer.weights))?;
+            let vb = VarBuilder::from_buffered_safetensors(weights, DType::F32, device)?;
+            Ok((backbones::build(&observer.network, &vb)?, observer.input_size))
+        });
+        Ok(Self { normalisation: Normalisation { mean, std }, frozen: frozen.transpose()?, classes })
+    }
+
+    /// Computes what `plan` needs. Where the recipe's loss counts unmixed pictures, that loss is differentiated here once
+    /// for both the weights, into `gradients`, and the pictures.
+    ///
+    /// # Errors
+    /// If an operation fails, or the network has nothing of the kind.
+    pub(super) fn look(
+        &self,
+        student: &Network,
+        loss: &Loss,
+        inputs: &Inputs,
+        plan: &dyn Plan,
+        gradients: &mut Gradients,
+        losses: &mut Losses,
+    ) -> Result<Observed> {
+        let mut observed = Observed::default();
+        let needs = |need| plan.needs().contains(&need);
+        if loss.clean_weight > 0.0 {
+            let (value, gradient) = self.clean_loss(student, loss, inputs, gradients)?;
+            losses.push(("clean", value));
+            observed.gradient = Some(gradient);
+        } else if needs(Need::Gradient) {
+            observed.gradient = Some(self.gradient(student, loss, inputs)?);
+        }
+        if needs(Need::Head) {
+            let linear = student.fixed.head(Head::OneHot);
+            observed.head = Some((linear.weight().clone(), linear.bias().clone()));
+            observed.features = Some(last_map(&*student.fixed.backbone, &inputs.images)?);
+        } else if needs(Need::Features) {
+            observed.features = Some(match &self.frozen {
+                None => last_map(&*student.fixed.backbone, &inputs.images)?,
+                Some((backbone, side)) => {
+                    last_map(&**backbone, &interpolate(&inputs.images, Interpolation::Bilinear, [*side; 2])?)?
+                }
+            });
+        }
+        if needs(Need::Attention) || needs(Need::MixedAttention) {
+            let text =
+                "the network has no attention maps, which the method looks at: it is for vision transformers";
+            return Err(Error::Recipe(text.to_owned()));
+        }
+        Ok(observed)
+    }
+
+    /// The view of a batch of which `observed` was computed.
+    pub(super) fn view<'a>(&self, inputs: &'a Inputs, observed: &'a Observed) -> View<'a> {
+        let mut view = View::of(&inputs.images);
+        view.labels = Some(&inputs.labels);
+        view.normalisation = Some(self.normalisation);
+        view.gradient = observed.gradient.as_ref();
+        view.features = observed.features.as_ref();
+        view.head = observed.head.as_ref().map(|(weight, bias)| (weight, bias));
+        view
+    }
+
+    /// The gradient of the loss at the unmixed pictures, of the network in evaluation mode, whose weights it leaves alone.
+    fn gradient(&self, student: &Network, loss: &Loss, inputs: &Inputs) -> Result<Tensor> {
+        let images = Var::from_tensor(&inputs.images)?;
+        let pooled = student.fixed.backbone.features(&images, &mut Pass::eval())?.pooled;
+        let loss = self.unmixed(loss, &student.fixed.logits(&pooled, Head::OneHot)?, &inputs.labels)?;
+        at(&loss.backward()?, &images)
+    }
+
+    /// The weighted loss of the unmixed pictures in training mode, and its gradient at them.
+    fn clean_loss(
+        &self,
+        student: &Network,
+        loss: &Loss,
+        inputs: &Inputs,
+        gradients: &mut Gradients,
+    ) -> Result<(f64, Tensor)> {
+        let images = Var::from_tensor(&inputs.images)?;
+        let mut pass = Pass::train();
+        let pooled = student.backbone().features(&images, &mut pass)?.pooled;
+        let clean = self.unmixed(loss, &student.trained.logits(&pooled, Head::OneHot)?, &inputs.labels)?;
+        pass.commit(1)?;
+        let store = gradients.backward(&clean, loss.clean_weight, &student.parameters.weights())?;
+        Ok((f64::from(clean.to_scalar::<f32>()?), at(&store, &images)?))
+    }
+
+    fn unmixed(&self, loss: &Loss, logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
+        let own: Vec<u32> = (0..labels.len() as u32).collect();
+        let device = logits.device();
+        let target =
+            adautomix_losses::mix_targets(labels, &[own], &[1.0], self.classes, loss.smoothing, device)?;
+        mixed::loss(loss, logits, &target)
+    }
+}
+
+/// The last map `[B, C, h, w]` of a network in evaluation mode.
+fn last_map(backbone: &dyn Backbone, images: &Tensor) -> Result<Tensor> {
+    let mut features = backbone.features(images, &mut Pass::eval())?;
+    match features.stages.pop() {
+        Some(map) => Ok(map.detach()),
+        None => Err(Error::Recipe("the network has no stages".to_owned())),
+    }
+}
+
+fn at(store: &candle_core::backprop::GradStore, images: &Var) -> Result<Tensor> {
+    match store.get(images) {
+        Some(gradient) => Ok(gradient.detach()),
+        None => Err(Error::NoGradient { variable: "images".to_owned(), found: "no gradient" }),
+    }
+}
