@@ -42,3 +42,8 @@ pub use adautomix::{Generator, GeneratorConfig, MarginRule, Projection, apply_ma
 pub use draw::{Draw, DrawPair};
 pub use error::{Error, Result};
 pub use mixer::{Mixed, Mixer, Need, Normalisation, Place, Plan, Targets, View};
+
+/// The example of the page about new mixers, which has to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/adding-a-mixer.md")]
+struct AddingAMixer;

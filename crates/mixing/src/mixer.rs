@@ -216,12 +216,12 @@ pub enum Targets {
 
 impl Targets {
     /// A sample of weight `lambda` and its partner of weight `1 - lambda`, alike in the whole batch.
-    pub(crate) fn pair(partner: &[u32], lambda: f64) -> Self {
+    pub fn pair(partner: &[u32], lambda: f64) -> Self {
         Self::Labels { partners: with_identity(partner), weights: vec![lambda as f32, (1.0 - lambda) as f32] }
     }
 
     /// Samples and their partners, each sample `[own, partner's]` with weights of its own.
-    pub(crate) fn pairs(partner: &[u32], weights: Vec<[f32; 2]>) -> Self {
+    pub fn pairs(partner: &[u32], weights: Vec<[f32; 2]>) -> Self {
         Self::Labels { partners: with_identity(partner), weights: weights.into_flattened() }
     }
 }

@@ -45,8 +45,17 @@ pub struct Entry {
 }
 
 impl Entry {
-    const fn of<M: Registered>() -> Self {
+    /// The entry of a mixer.
+    pub const fn of<M: Registered>() -> Self {
         Self { facts: M::FACTS, defaults: defaults::<M>, build: build_one::<M> }
+    }
+
+    /// The mixer with these parameters, and the others at their default.
+    ///
+    /// # Errors
+    /// If a parameter is unknown to it or out of range.
+    pub fn build(&self, parameters: Parameters) -> Result<Box<dyn Mixer>> {
+        (self.build)(parameters)
     }
 
     /// Its parameters where none are given.
@@ -81,7 +90,7 @@ pub fn entries() -> &'static [Entry] {
 /// If there is none of this name, or a parameter is unknown to it or out of range.
 pub fn build(name: &str, parameters: Parameters) -> Result<Box<dyn Mixer>> {
     match ENTRIES.iter().find(|entry| entry.facts.name == name) {
-        Some(entry) => (entry.build)(parameters),
+        Some(entry) => entry.build(parameters),
         None => {
             let known = ENTRIES.iter().map(|entry| entry.facts.name).collect::<Vec<_>>().join(", ");
             Err(Error::Unknown { what: "mixer".to_string(), name: name.to_string(), known })
