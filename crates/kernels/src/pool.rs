@@ -33,18 +33,24 @@ impl Window {
         start.saturating_sub(self.padding[axis])..end
     }
 
-    /// The first cell of a window, in row-major order, that holds `value`.
-    fn first(&self, map: &[f32], row: usize, column: usize, value: f32) -> usize {
-        let (rows, columns) = (self.cells(0, row), self.cells(1, column));
-        let width = self.input[1];
-        for row in rows.clone() {
-            let start = row * width + columns.start;
-            let cells = &map[start..row * width + columns.end];
-            if let Some(at) = cells.iter().position(|&x| x == value || (x.is_nan() && value.is_nan())) {
-                return start + at;
+    /// For each window of a row, the first cell in row-major order that holds its largest value, `y`. Offsets are tried
+    /// from the last to the first, each for the whole row at once.
+    #[inline(always)]
+    fn first_in_row(&self, map: &[f32], row: usize, y: &[f32], first: &mut [usize]) {
+        let (width, stride, padding) = (self.input[1], self.stride[1], self.padding[1]);
+        for line in self.cells(0, row).rev() {
+            for offset in (0..self.kernel[1]).rev() {
+                // The windows whose cell at this offset lies in the map.
+                let from = padding.saturating_sub(offset).div_ceil(stride);
+                let Some(room) = (width + padding).checked_sub(offset + 1) else { continue };
+                let to = (room / stride + 1).min(first.len());
+                for column in from..to {
+                    let cell = line * width + column * stride + offset - padding;
+                    let holds = map[cell] == y[column] || (map[cell].is_nan() && y[column].is_nan());
+                    first[column] = if holds { cell } else { first[column] };
+                }
             }
         }
-        rows.start * width + columns.start
     }
 }
 
@@ -93,12 +99,22 @@ pub fn max_backward(x: &[f32], y: &[f32], window: &Window, dy: &[f32], dx: &mut 
     let [rows, columns] = window.output().expect("the window is not larger than the map");
     let (large, small) = (window.input[0] * window.input[1], rows * columns);
     let results = y.par_chunks(small).zip(dy.par_chunks(small));
-    dx.par_chunks_mut(large).zip(x.par_chunks(large)).zip(results).for_each(|((dx, x), (y, dy))| {
-        dx.fill(0.0);
-        for (i, (&y, dy)) in y.iter().zip(dy).enumerate() {
-            dx[window.first(x, i / columns, i % columns, y)] += dy;
-        }
-    });
+    let maps = dx.par_chunks_mut(large).zip(x.par_chunks(large)).zip(results);
+    maps.for_each_init(
+        || vec![0; columns],
+        |first, ((dx, x), (y, dy))| {
+            dx.fill(0.0);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (row, (y, dy)) in y.chunks(columns).zip(dy.chunks(columns)).enumerate() {
+                        window.first_in_row(x, row, y, first);
+                        first.iter().zip(dy).for_each(|(&cell, dy)| dx[cell] += dy);
+                    }
+                },
+            );
+        },
+    );
 }
 
 /// Maps that one task of the global pooling takes.
