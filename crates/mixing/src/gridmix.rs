@@ -122,11 +122,8 @@ impl GridMixPlan {
     /// after them, as far as the crop of `crop` pixels from `start` on goes.
     fn spans(&self, count: usize, patch: i64, start: i64, crop: i64, length: usize) -> Vec<Range<usize>> {
         let hole = ((patch as f64 * (1.0 - self.lambda).sqrt()) as i64).max(1).min(patch - 1);
-        let span = |index: usize| {
-            let low = (patch * index as i64).min(crop);
-            slice(start + low, start + (low + hole).min(crop), length)
-        };
-        (0..=count).map(span).collect()
+        let inside = (0..=count).map(|index| patch * index as i64).take_while(|&low| low < crop);
+        inside.map(|low| slice(start + low, start + (low + hole).min(crop), length)).collect()
     }
 }
 

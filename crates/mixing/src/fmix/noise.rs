@@ -6,7 +6,7 @@ use crate::{Error, Result, Variant};
 
 /// Columns of the noise of a picture `width` pixels wide. An odd width has one more than the transform reads.
 pub(super) fn columns(width: usize) -> usize {
-    if width % 2 == 0 { width / 2 + 1 } else { width / 2 + 2 }
+    if width.is_multiple_of(2) { width / 2 + 1 } else { width / 2 + 2 }
 }
 
 /// The grey picture `[H, W]`, from 0 to 1, of `noise` `[H, columns, 2]`: its amplitudes fall with the frequency to the power
