@@ -31,17 +31,26 @@
 pub mod adautomix;
 pub mod area;
 pub mod cutmix;
+pub mod cutout;
 pub mod draw;
 mod error;
+pub mod fmix;
+pub mod gridmix;
+pub mod manifoldmix;
 mod mixer;
 pub mod mixup;
 pub mod registry;
+pub mod resizemix;
+pub mod smoothmix;
+pub mod switch;
 pub mod vanilla;
+mod variant;
 
 pub use adautomix::{Generator, GeneratorConfig, MarginRule, Projection, apply_margin};
 pub use draw::{Draw, DrawPair};
 pub use error::{Error, Result};
 pub use mixer::{Mixed, Mixer, Need, Normalisation, Place, Plan, Targets, View};
+pub use variant::Variant;
 
 /// The example of the page about new mixers, which has to compile.
 #[cfg(doctest)]

@@ -215,6 +215,11 @@ pub enum Targets {
 }
 
 impl Targets {
+    /// Every sample of a batch has its own label only.
+    pub(crate) fn own(batch: usize) -> Self {
+        Self::Labels { partners: vec![(0..batch as u32).collect()], weights: vec![1.0] }
+    }
+
     /// A sample of weight `lambda` and its partner of weight `1 - lambda`, alike in the whole batch.
     pub fn pair(partner: &[u32], lambda: f64) -> Self {
         Self::Labels { partners: with_identity(partner), weights: vec![lambda as f32, (1.0 - lambda) as f32] }

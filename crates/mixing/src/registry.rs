@@ -1,14 +1,32 @@
 //! Every mixer by name: the one place that lists them.
 
 use crate::cutmix::CutMix;
+use crate::cutout::Cutout;
+use crate::fmix::FMix;
+use crate::gridmix::GridMix;
+use crate::manifoldmix::ManifoldMix;
 use crate::mixup::MixUp;
+use crate::resizemix::ResizeMix;
+use crate::smoothmix::SmoothMix;
+use crate::switch::Switch;
 use crate::vanilla::Vanilla;
 use crate::{Error, Mixer, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The mixers that exist, in the order of the paper's tables. A new one is a file of its own, and a line here.
-const ENTRIES: &[Entry] = &[Entry::of::<Vanilla>(), Entry::of::<MixUp>(), Entry::of::<CutMix>()];
+const ENTRIES: &[Entry] = &[
+    Entry::of::<Vanilla>(),
+    Entry::of::<MixUp>(),
+    Entry::of::<ManifoldMix>(),
+    Entry::of::<CutMix>(),
+    Entry::of::<Cutout>(),
+    Entry::of::<ResizeMix>(),
+    Entry::of::<FMix>(),
+    Entry::of::<GridMix>(),
+    Entry::of::<SmoothMix>(),
+    Entry::of::<Switch>(),
+];
 
 /// What there is to know about a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,8 +29,6 @@ struct Unmixed {
 
 impl Plan for Unmixed {
     fn mix(&self, view: &View<'_>) -> Result<Mixed> {
-        let targets =
-            Targets::Labels { partners: vec![(0..self.batch as u32).collect()], weights: vec![1.0] };
-        Ok(Mixed { images: view.images.clone(), targets })
+        Ok(Mixed { images: view.images.clone(), targets: Targets::own(self.batch) })
     }
 }
