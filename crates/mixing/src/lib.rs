@@ -31,15 +31,23 @@
 pub mod adautomix;
 pub mod aligned;
 pub mod area;
+pub mod attentivemix;
+mod cells;
 pub mod cutmix;
 pub mod draw;
 mod error;
+pub mod fine_grained;
 mod mixer;
 pub mod mixup;
 pub mod registry;
+pub mod saliencygrafting;
+pub mod saliencymix;
+pub mod snapmix;
 pub mod vanilla;
+pub mod variant;
 
 pub use adautomix::{Generator, GeneratorConfig, MarginRule, Projection, apply_margin};
 pub use draw::{Draw, DrawPair};
 pub use error::{Error, Result};
 pub use mixer::{Mixed, Mixer, Need, Normalisation, Place, Plan, Targets, View};
+pub use variant::Variant;
