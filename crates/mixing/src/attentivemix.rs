@@ -91,7 +91,8 @@ impl AttentiveMixPlan {
     /// # Errors
     /// If the view has no features of these pictures.
     pub fn mask(&self, view: &View<'_>) -> Result<Tensor> {
-        let (attention, grid) = cells::maps(view.features()?, view.images.dim(0)?, |map| map.mean(1))?;
+        // The cells with the largest sums are those with the largest means.
+        let (attention, grid) = cells::channel_sums(view.features()?, view.images.dim(0)?)?;
         let kept = self.kept.of(grid[0] * grid[1]);
         let own = attention.iter().flat_map(|map| largest(map, kept)).collect();
         cells::enlarged(own, grid, view.images)

@@ -30,16 +30,16 @@ pub(crate) fn blend(images: &Tensor, partner: &[u32], mask: &Tensor) -> Result<C
     Ok(Cells { images, own: counts.iter().map(|&count| f64::from(count) / pixels).collect() })
 }
 
-/// One map `[h, w]` of each sample from the features `[B, C, h, w]`, on the host, and its size.
-pub(crate) fn maps(
-    features: &Tensor,
-    batch: usize,
-    map: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
-) -> Result<(Vec<Vec<f32>>, [usize; 2])> {
+/// The sum over the channels of `features` `[B, C, h, w]` at each cell, one list of `h · w` for each of `batch` samples, on the
+/// host; and `[h, w]`.
+pub(crate) fn channel_sums(features: &Tensor, batch: usize) -> Result<(Vec<Vec<f32>>, [usize; 2])> {
     let (count, channels, height, width) = features.dims4()?;
     if count != batch || channels * height * width == 0 {
         let expected = format!("[{batch}, C, h, w]");
         return Err(Error::Shape { what: "features", got: features.dims().to_vec(), expected });
     }
-    Ok((map(features)?.reshape((batch, height * width))?.to_vec2()?, [height, width]))
+    // A product with ones is many times as fast as candle's sum over a dimension that isn't the last.
+    let ones = Tensor::ones((batch, 1, channels), features.dtype(), features.device())?;
+    let sums = ones.matmul(&features.reshape((batch, channels, height * width))?)?;
+    Ok((sums.squeeze(1)?.to_vec2()?, [height, width]))
 }

@@ -1,7 +1,7 @@
 //! Saliency Grafting (Park et al., AAAI 2022): some of the partner's salient cells, drawn by chance, are grafted onto the
 //! sample, and labels weigh how salient is what is to be seen of each.
 //!
-//! Its authors published no code. What their paper leaves open, and what is done here, is in `docs/methods/saliency.md`.
+//! Its authors published no code. Which details are open, and what is done here, is in `docs/methods/saliency.md`.
 
 use crate::cells;
 use crate::registry::{Facts, Registered, positive};
@@ -93,7 +93,7 @@ impl Plan for SaliencyGraftingPlan {
             let expected = format!("[{}, C, H, W]", self.partner.len());
             return Err(Error::Shape { what: "pictures", got: view.images.dims().to_vec(), expected });
         }
-        let (maps, grid) = cells::maps(view.features()?, batch, |features| features.abs()?.sum(1))?;
+        let (maps, grid) = cells::channel_sums(&view.features()?.abs()?, batch)?;
         let salient: Vec<Vec<bool>> = maps.iter().map(|map| self.method.salient(map)).collect();
         let (mut own, mut weights) = (Vec::new(), Vec::new());
         for ((map, &partner), trials) in maps.iter().zip(&self.partner).zip(&self.trials) {
@@ -162,7 +162,7 @@ mod tests {
         )?)
     }
 
-    /// The saliency of a cell, as the paper has it.
+    /// The saliency of a cell, as the formulas have it.
     fn saliency(features: &[f32], sample: usize, cell: usize) -> f64 {
         let cells = SIZES[1][0] * SIZES[1][1];
         (0..CHANNELS).map(|c| f64::from(features[(sample * CHANNELS + c) * cells + cell]).abs()).sum()

@@ -4,7 +4,7 @@ use adautomix_mixing::attentivemix::{AttentiveMixPlan, Kept};
 use adautomix_mixing::fine_grained::fine_grained_saliency;
 use adautomix_mixing::saliencymix::SaliencyMixPlan;
 use adautomix_mixing::snapmix::{SnapMixPlan, semantic_percent_map};
-use adautomix_mixing::{Plan, Variant, View};
+use adautomix_mixing::{Variant, View};
 use anyhow::Result;
 use candle_core::Tensor;
 
