@@ -11,6 +11,18 @@ pub fn centred(size: [usize; 2], sides: [usize; 2], center: [usize; 2]) -> Area 
     [low(0), low(1), high(0), high(1)]
 }
 
+/// The box around `center` that leaves a share `lambda` of a picture of `size`, before it is cut at the border; its sides are
+/// in the proportion of the picture's.
+pub fn leaving(size: [usize; 2], lambda: f64, center: [usize; 2]) -> Area {
+    let share = (1.0 - lambda).sqrt();
+    centred(size, size.map(|side| (side as f64 * share) as usize), center)
+}
+
+/// Whether there is no pixel in the box.
+pub fn is_empty([row1, column1, row2, column2]: Area) -> bool {
+    row1 >= row2 || column1 >= column2
+}
+
 /// The share of a picture of `size` that is *not* in the box: the weight of the label that stays.
 pub fn weight_outside(size: [usize; 2], [row1, column1, row2, column2]: Area) -> f64 {
     let inside = row2.saturating_sub(row1) * column2.saturating_sub(column1);

@@ -63,9 +63,7 @@ pub struct CutMixPlan {
 impl CutMixPlan {
     /// The box, cut at the border of a picture of `size` (rows, columns), and the weight of the sample's own label.
     pub fn area(&self, size: [usize; 2]) -> (Area, f64) {
-        let share = (1.0 - self.lambda).sqrt();
-        let sides = size.map(|side| (side as f64 * share) as usize);
-        let area = area::centred(size, sides, self.center);
+        let area = area::leaving(size, self.lambda, self.center);
         (area, area::weight_outside(size, area))
     }
 }

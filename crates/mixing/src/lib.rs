@@ -29,11 +29,15 @@
 //! ```
 
 pub mod adautomix;
+pub mod aligned;
 pub mod area;
+pub mod attentivemix;
+mod cells;
 pub mod cutmix;
 pub mod cutout;
 pub mod draw;
 mod error;
+pub mod fine_grained;
 pub mod fmix;
 pub mod gridmix;
 pub mod manifoldmix;
@@ -41,7 +45,10 @@ mod mixer;
 pub mod mixup;
 pub mod registry;
 pub mod resizemix;
+pub mod saliencygrafting;
+pub mod saliencymix;
 pub mod smoothmix;
+pub mod snapmix;
 pub mod switch;
 pub mod vanilla;
 mod variant;

@@ -1,5 +1,6 @@
 //! Every mixer by name: the one place that lists them.
 
+use crate::attentivemix::AttentiveMix;
 use crate::cutmix::CutMix;
 use crate::cutout::Cutout;
 use crate::fmix::FMix;
@@ -7,7 +8,10 @@ use crate::gridmix::GridMix;
 use crate::manifoldmix::ManifoldMix;
 use crate::mixup::MixUp;
 use crate::resizemix::ResizeMix;
+use crate::saliencygrafting::SaliencyGrafting;
+use crate::saliencymix::SaliencyMix;
 use crate::smoothmix::SmoothMix;
+use crate::snapmix::SnapMix;
 use crate::switch::Switch;
 use crate::vanilla::Vanilla;
 use crate::{Error, Mixer, Result};
@@ -25,6 +29,10 @@ const ENTRIES: &[Entry] = &[
     Entry::of::<FMix>(),
     Entry::of::<GridMix>(),
     Entry::of::<SmoothMix>(),
+    Entry::of::<SaliencyMix>(),
+    Entry::of::<AttentiveMix>(),
+    Entry::of::<SnapMix>(),
+    Entry::of::<SaliencyGrafting>(),
     Entry::of::<Switch>(),
 ];
 
