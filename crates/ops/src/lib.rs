@@ -30,6 +30,7 @@ pub use conv::{ConvSpec, conv2d};
 pub use linear::linear;
 
 mod activation;
+mod attention;
 mod blend;
 mod cosine;
 mod cross_entropy;
@@ -42,6 +43,7 @@ mod pool;
 mod update;
 
 pub use activation::{gelu, relu};
+pub use attention::attention;
 pub use blend::{linear_mix, mix_images, paste_box};
 pub use cosine::cosine_similarity;
 pub use cross_entropy::{Reduction, cross_entropy, soft_cross_entropy};
