@@ -4,7 +4,7 @@ use adautomix_ops::{ConvSpec, conv2d, global_avg_pool};
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
-use crate::tokens::{DEVIATION, Mlp, Norm, channels_first, channels_last};
+use crate::tokens::{DEVIATION, Mlp, Norm, before, channels_first, channels_last};
 use crate::{Backbone, Pass, Stem};
 
 const EPS: f64 = 1e-6;
@@ -78,11 +78,11 @@ impl Block {
         })
     }
 
-    /// `[B, C, H, W]` to the same.
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// `[B, C, H, W]` to the same; `place` is the block's number and how many there are.
+    fn forward(&self, x: &Tensor, place: [usize; 2], pass: &mut Pass) -> Result<Tensor> {
         let y = channels_last(&self.depthwise.forward(x)?)?;
         let y = self.mlp.forward(&self.norm.forward(&y)?)?.broadcast_mul(&self.gamma)?;
-        x + channels_first(&y)?
+        x + pass.drop_path(channels_first(&y)?, place[0], place[1])?
     }
 }
 
@@ -126,7 +126,7 @@ impl Backbone for ConvNext {
         channels_first(&self.stem_norm.forward(&channels_last(&self.stem.forward(images)?)?)?)
     }
 
-    fn stage(&self, index: usize, x: &Tensor, _: &mut Pass) -> Result<Tensor> {
+    fn stage(&self, index: usize, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let Some(stage) = self.stages.get(index) else {
             bail!("stage {index} asked of a network with {}", self.stages.len());
         };
@@ -134,7 +134,9 @@ impl Backbone for ConvNext {
             None => x.clone(),
             Some((norm, conv)) => conv.forward(&channels_first(&norm.forward(&channels_last(x)?)?)?)?,
         };
-        stage.blocks.iter().try_fold(x, |x, block| block.forward(&x))
+        let (before, all) = before(&self.config.depths, index);
+        let mut blocks = (before..).zip(&stage.blocks);
+        blocks.try_fold(x, |x, (number, block)| block.forward(&x, [number, all], pass))
     }
 
     fn stages(&self) -> usize {

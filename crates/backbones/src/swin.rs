@@ -4,7 +4,7 @@ use adautomix_ops::{ConvSpec, attention, conv2d};
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
-use crate::tokens::{DEVIATION, Dense, Mlp, Norm, channels_first, channels_last};
+use crate::tokens::{DEVIATION, Dense, Mlp, Norm, before, channels_first, channels_last};
 use crate::{Backbone, Pass};
 
 const EPS: f64 = 1e-5;
@@ -30,7 +30,7 @@ pub struct SwinConfig {
 impl SwinConfig {
     /// Side of a stage's map.
     fn side(&self, stage: usize) -> usize {
-        self.img_size / PATCH >> stage
+        (self.img_size / PATCH) >> stage
     }
 
     fn channels(&self, stage: usize) -> usize {
@@ -83,7 +83,7 @@ struct Block {
 impl Windows {
     fn new(side: usize, vb: &VarBuilder<'_>) -> Result<Self> {
         let window = WINDOW.min(side);
-        if window == 0 || side % window != 0 {
+        if window == 0 || !side.is_multiple_of(window) {
             bail!("a map of {side}x{side} tokens can't be cut into windows of {window}x{window}");
         }
         let shift = if side > WINDOW { WINDOW / 2 } else { 0 };
@@ -171,8 +171,8 @@ impl Block {
         })
     }
 
-    /// `[B, H, W, C]` to the same.
-    fn forward(&self, x: &Tensor, windows: &Windows) -> Result<Tensor> {
+    /// `[B, H, W, C]` to the same; `place` is the block's number and how many there are.
+    fn forward(&self, x: &Tensor, windows: &Windows, place: [usize; 2], pass: &mut Pass) -> Result<Tensor> {
         let (shift, side, tokens) = (windows.shift, windows.side, windows.window * windows.window);
         let shifted = self.shifted && shift > 0;
         let mut y = self.norm1.forward(x)?;
@@ -187,8 +187,9 @@ impl Block {
         if shifted {
             y = roll(&y, shift)?;
         }
-        let x = (x + y)?;
-        &x + self.mlp.forward(&self.norm2.forward(&x)?)?
+        let [number, all] = place;
+        let x = (x + pass.drop_path(y, number, all)?)?;
+        &x + pass.drop_path(self.mlp.forward(&self.norm2.forward(&x)?)?, number, all)?
     }
 }
 
@@ -200,7 +201,10 @@ impl Swin {
     /// If `vb` has no such tensors, or the configuration contradicts itself.
     pub fn new(config: SwinConfig, vb: &VarBuilder<'_>) -> Result<Self> {
         let stages = config.depths.len();
-        if stages < 2 || stages != config.num_heads.len() || config.img_size % (PATCH << (stages - 1)) != 0 {
+        if stages < 2
+            || stages != config.num_heads.len()
+            || !config.img_size.is_multiple_of(PATCH << (stages - 1))
+        {
             bail!("a Swin transformer can't be {config:?}");
         }
         let patch = vb.pp("patch_embed.proj");
@@ -262,11 +266,14 @@ impl Backbone for Swin {
         self.patch_norm.forward(&channels_last(&map)?)
     }
 
-    fn stage(&self, index: usize, x: &Tensor, _: &mut Pass) -> Result<Tensor> {
+    fn stage(&self, index: usize, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let Some(stage) = self.stages.get(index) else {
             bail!("stage {index} asked of a network with {}", self.stages.len());
         };
-        stage.blocks.iter().try_fold(stage.merge(x)?, |x, block| block.forward(&x, &stage.windows))
+        let (before, all) = before(&self.config.depths, index);
+        let mut blocks = (before..).zip(&stage.blocks);
+        let (x, windows) = (stage.merge(x)?, &stage.windows);
+        blocks.try_fold(x, |x, (number, block)| block.forward(&x, windows, [number, all], pass))
     }
 
     fn stages(&self) -> usize {

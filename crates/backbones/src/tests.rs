@@ -258,3 +258,36 @@ fn names_and_configurations_that_do_not_exist_are_errors() {
         assert!(wrong.clone().build(&Recorder::default().builder()).is_err(), "{wrong:?}");
     }
 }
+
+#[test]
+fn a_branch_is_dropped_for_its_share_of_samples_and_its_mean_stays() {
+    use rand::SeedableRng;
+    let dropped = |index: usize, mode: fn() -> Pass| -> Vec<f32> {
+        let mut pass = mode().dropping(0.5, rand_chacha::ChaCha8Rng::seed_from_u64(3));
+        let branch = Tensor::ones((2000, 1, 1, 1), DType::F32, &Device::Cpu).unwrap();
+        pass.drop_path(branch, index, 5).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    };
+    // The third of five blocks has half of the rate.
+    let middle = dropped(2, Pass::train);
+    let lost = middle.iter().filter(|&&x| x == 0.0).count();
+    assert!((440..560).contains(&lost), "{lost}");
+    assert!(middle.iter().all(|&x| x == 0.0 || (x - 1.0 / 0.75).abs() < 1e-6));
+    assert!(dropped(0, Pass::train).iter().all(|&x| x == 1.0));
+    assert!(dropped(4, Pass::eval).iter().all(|&x| x == 1.0));
+}
+
+#[test]
+fn a_watching_pass_keeps_the_attention_of_the_last_block() {
+    let config = VitConfig { img_size: 32, embed_dim: 8, depth: 2, num_heads: 2 };
+    let network = Vit::new(config, &Recorder::default().builder()).unwrap();
+    let mut pass = Pass::eval().watching();
+    network.features(&images(3, 32), &mut pass).unwrap();
+    let map = pass.attention().unwrap();
+    assert_eq!(map.dims(), [3, 2, 5, 5]);
+    for row in map.sum(3).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap() {
+        assert!((row - 1.0).abs() < 1e-5, "{row}");
+    }
+    let mut pass = Pass::eval();
+    network.features(&images(3, 32), &mut pass).unwrap();
+    assert!(pass.attention().is_none());
+}

@@ -87,3 +87,8 @@ pub(crate) fn channels_last(map: &Tensor) -> Result<Tensor> {
 pub(crate) fn channels_first(map: &Tensor) -> Result<Tensor> {
     map.permute((0, 3, 1, 2))?.contiguous()
 }
+
+/// How many blocks come before a stage, and how many there are.
+pub(crate) fn before(depths: &[usize], stage: usize) -> (usize, usize) {
+    (depths[..stage].iter().sum(), depths.iter().sum())
+}

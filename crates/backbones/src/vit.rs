@@ -1,7 +1,7 @@
 //! The vision transformer (Dosovitskiy et al., ICLR 2021); DeiT without distillation (Touvron et al., ICML 2021) is the same
 //! network.
 
-use adautomix_ops::{ConvSpec, attention, conv2d};
+use adautomix_ops::{ConvSpec, attention, attention_map, conv2d};
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
@@ -59,11 +59,15 @@ impl Block {
         })
     }
 
-    /// `[B, T + 1, C]` to the same.
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let attended = attention(&self.qkv.forward(&self.norm1.forward(x)?)?, self.heads, None, None)?;
-        let x = (x + self.projection.forward(&attended)?)?;
-        &x + self.mlp.forward(&self.norm2.forward(&x)?)?
+    /// `[B, T + 1, C]` to the same; `place` is the block's number and how many there are.
+    fn forward(&self, x: &Tensor, [number, all]: [usize; 2], pass: &mut Pass) -> Result<Tensor> {
+        let qkv = self.qkv.forward(&self.norm1.forward(x)?)?;
+        if pass.is_watching() && number + 1 == all {
+            pass.keep(attention_map(&qkv, self.heads)?);
+        }
+        let attended = attention(&qkv, self.heads, None, None)?;
+        let x = (x + pass.drop_path(self.projection.forward(&attended)?, number, all)?)?;
+        &x + pass.drop_path(self.mlp.forward(&self.norm2.forward(&x)?)?, number, all)?
     }
 }
 
@@ -109,14 +113,17 @@ impl Backbone for Vit {
         Tensor::cat(&[&class_token, &patches], 1)?.broadcast_add(&self.positions)?.unsqueeze(1)
     }
 
-    fn stage(&self, index: usize, x: &Tensor, _: &mut Pass) -> Result<Tensor> {
-        let (front, back) = self.blocks.split_at(self.config.depth / 2);
-        let blocks = match index {
-            0 => front,
-            1 => back,
+    fn stage(&self, index: usize, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let (half, all) = (self.config.depth / 2, self.config.depth);
+        let range = match index {
+            0 => 0..half,
+            1 => half..all,
             _ => bail!("stage {index} asked of a network with 2"),
         };
-        blocks.iter().try_fold(x.squeeze(1)?, |x, block| block.forward(&x))?.unsqueeze(1)
+        let mut blocks = range.clone().zip(&self.blocks[range]);
+        blocks
+            .try_fold(x.squeeze(1)?, |x, (number, block)| block.forward(&x, [number, all], pass))?
+            .unsqueeze(1)
     }
 
     fn stages(&self) -> usize {

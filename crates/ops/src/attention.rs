@@ -36,6 +36,15 @@ pub fn attention(qkv: &Tensor, heads: usize, bias: Option<&Tensor>, mask: Option
     }
 }
 
+/// The weights with which each token attends to each, `[B, heads, T, T]`, for `qkv` `[B, T, 3 C]` as in [`attention`],
+/// outside the graph.
+///
+/// # Errors
+/// If the shapes don't fit.
+pub fn attention_map(qkv: &Tensor, heads: usize) -> Result<Tensor> {
+    composed::weights(&qkv.detach(), heads, None, None)
+}
+
 struct Attention {
     heads: usize,
     mask: Option<Vec<f32>>,
@@ -127,10 +136,26 @@ mod composed {
         mask: Option<&Tensor>,
     ) -> Result<Tensor> {
         let (batch, tokens, channels) = qkv.dims3()?;
+        let weights = weights(qkv, heads, bias, mask)?;
+        weights.matmul(&part(qkv, heads, 2)?)?.transpose(1, 2)?.reshape((batch, tokens, channels / 3))
+    }
+
+    /// Queries (0), keys (1) or values (2), `[B, heads, T, C / heads]`.
+    fn part(qkv: &Tensor, heads: usize, index: usize) -> Result<Tensor> {
+        let (batch, tokens, channels) = qkv.dims3()?;
+        let part = qkv.narrow(2, index * channels / 3, channels / 3)?;
+        part.reshape((batch, tokens, heads, channels / 3 / heads))?.transpose(1, 2)?.contiguous()
+    }
+
+    pub(super) fn weights(
+        qkv: &Tensor,
+        heads: usize,
+        bias: Option<&Tensor>,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let (batch, tokens, channels) = qkv.dims3()?;
         let width = channels / 3 / heads;
-        let parts = qkv.reshape((batch, tokens, 3, heads, width))?.permute((2, 0, 3, 1, 4))?;
-        let part = |i: usize| parts.narrow(0, i, 1)?.squeeze(0)?.contiguous();
-        let (queries, keys, values) = ((part(0)? / (width as f64).sqrt())?, part(1)?, part(2)?);
+        let (queries, keys) = ((part(qkv, heads, 0)? / (width as f64).sqrt())?, part(qkv, heads, 1)?);
         let mut scores = queries.matmul(&keys.transpose(2, 3)?)?;
         if let Some(bias) = bias {
             scores = scores.broadcast_add(bias)?;
@@ -141,8 +166,7 @@ mod composed {
             let mask = mask.reshape((1, windows, 1, tokens, tokens))?;
             scores = grouped.broadcast_add(&mask)?.reshape((batch, heads, tokens, tokens))?;
         }
-        let weights = softmax(&scores)?;
-        weights.matmul(&values)?.transpose(1, 2)?.reshape((batch, tokens, heads * width))
+        softmax(&scores)
     }
 
     /// Softmax over the last dimension, with a backward.
