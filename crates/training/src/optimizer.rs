@@ -129,7 +129,7 @@ mod tests {
             let mut optimizer = Optimizer::new(parameters.clone(), rule, decay)?;
             let mut gradients = Gradients::default();
             for (_, parameter) in &parameters {
-                gradients.backward(&(parameter * 0.0)?.sum_all()?, 1.0, &parameters)?;
+                gradients.backward(&(parameter - parameter)?.sum_all()?, 1.0, &parameters)?;
             }
             let before = parameters[0].1.to_vec1::<f32>()?[0];
             optimizer.step(&gradients, 0.1)?;

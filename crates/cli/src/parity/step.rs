@@ -4,8 +4,8 @@ use adautomix_backbones::{Block, Classifier, ResNet, ResNetConfig, Stem};
 use adautomix_losses::Objective;
 use adautomix_mixing::{Draw, DrawPair};
 use adautomix_training::{
-    AdAutoMix, AdAutoMixConfig, BeforeScope, Gradients, Inputs, Iteration, Method, Momentum, Parameters,
-    Rule, Sgd,
+    AdAutoMix, AdAutoMixConfig, BeforeScope, Gradients, Inputs, Iteration, Method, Momentum, Optimizer,
+    Parameters, Rule,
 };
 use anyhow::{Context, Result, bail};
 use candle_core::{D, DType, Tensor};
