@@ -6,15 +6,16 @@ use crate::Pass;
 
 /// A network without its head: a stem, then stages that each give a map, then a pool.
 ///
-/// The parts are separate so that a hidden map can be taken out, mixed, and put back.
+/// The parts are separate so that what goes from stage to stage can be taken out, mixed, and put back. It is `[B, ..]` of
+/// four dimensions, whatever the network finds best; [`map`](Self::map) shows it as a map.
 pub trait Backbone: Send + Sync {
-    /// Images `[B, 3, H, W]` to the map that the first stage reads.
+    /// Images `[B, 3, H, W]` to what the first stage reads.
     ///
     /// # Errors
     /// If the shape doesn't fit.
     fn stem(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor>;
 
-    /// One stage, counted from 0: the map before it to its own `[B, C, h, w]`.
+    /// One stage, counted from 0: what the one before it gave to its own.
     ///
     /// # Errors
     /// If there is no such stage, or the shape doesn't fit.
@@ -23,13 +24,39 @@ pub trait Backbone: Send + Sync {
     /// How many stages there are.
     fn stages(&self) -> usize;
 
+    /// What a stage gave as a map `[B, C, h, w]`, after the last one as the classifier would see it.
+    ///
+    /// # Errors
+    /// If the shape doesn't fit.
+    fn map(&self, _stage: usize, hidden: &Tensor) -> Result<Tensor> {
+        Ok(hidden.clone())
+    }
+
+    /// The map `[B, C, h, w]` that the published experiments show to mixing modules after a stage.
+    ///
+    /// # Errors
+    /// If the shape doesn't fit.
+    fn mixing_map(&self, stage: usize, hidden: &Tensor) -> Result<Tensor> {
+        self.map(stage, hidden)
+    }
+
+    /// Channels of that map, and an image's side divided by its side.
+    fn mixing_size(&self, stage: usize) -> (usize, usize) {
+        (self.channels(stage), self.stride(stage))
+    }
+
+    /// What the one classifier is called in the state dict.
+    fn head_name(&self) -> &'static str {
+        "fc"
+    }
+
     /// The channels of a stage's map.
     fn channels(&self, stage: usize) -> usize;
 
     /// An image's side divided by the side of a stage's map.
     fn stride(&self, stage: usize) -> usize;
 
-    /// The last map `[B, C, h, w]` to the features that heads read, `[B, C]`.
+    /// What the last stage gave to the features that heads read, `[B, C]`.
     ///
     /// # Errors
     /// If the shape doesn't fit.
@@ -53,13 +80,14 @@ pub trait Backbone: Send + Sync {
 /// What a pass gives.
 #[derive(Clone, Debug)]
 pub struct Features {
-    /// The map of each stage, `[B, C, h, w]`.
+    /// What each stage gave; [`Backbone::map`] shows it as a map.
     pub stages: Vec<Tensor>,
-    /// The pooled last map, `[B, C]`.
+    /// What heads read, `[B, C]`.
     pub pooled: Tensor,
 }
 
-/// Whether a name of the state dict is a buffer: a running statistic, which no gradient trains and no optimizer moves.
+/// Whether a name of the state dict is a buffer: a running statistic, or the norm of Swin's mixing map, which no gradient
+/// trains and no optimizer moves.
 pub fn is_buffer(name: &str) -> bool {
-    name.ends_with("running_mean") || name.ends_with("running_var")
+    name.ends_with("running_mean") || name.ends_with("running_var") || name.starts_with("norm2.")
 }

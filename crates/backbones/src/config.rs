@@ -3,7 +3,7 @@
 use candle_core::{Result, bail};
 use candle_nn::VarBuilder;
 
-use crate::{Backbone, ResNet};
+use crate::{Backbone, ConvNext, ConvNextConfig, ResNet, Swin, SwinConfig, Vit, VitConfig};
 
 /// The residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,21 @@ pub struct ResNetConfig {
     pub stem: Stem,
 }
 
+/// The sizes of a network of any family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Config {
+    /// ResNet and ResNeXt.
+    ResNet(ResNetConfig),
+    /// ConvNeXt.
+    ConvNext(ConvNextConfig),
+    /// Swin transformer.
+    Swin(SwinConfig),
+    /// Vision transformer.
+    Vit(VitConfig),
+}
+
 /// Every name that [`config()`] and [`build`] know. The suffix `-cifar` stands for the stem for small images.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 14] = [
     "resnet20-cifar",
     "resnet18",
     "resnet18-cifar",
@@ -51,6 +64,11 @@ pub const NAMES: [&str; 9] = [
     "resnet50-cifar",
     "resnext50_32x4d",
     "resnext50_32x4d-cifar",
+    "convnext_tiny",
+    "convnext_tiny-cifar",
+    "swin_tiny_patch4_window7_224",
+    "vit_small_patch16_224",
+    "deit_small_patch16_224",
 ];
 
 /// The configuration of a network by name.
@@ -60,7 +78,7 @@ pub const NAMES: [&str; 9] = [
 ///
 /// # Errors
 /// If the name is none of [`NAMES`].
-pub fn config(name: &str) -> Result<ResNetConfig> {
+pub fn config(name: &str) -> Result<Config> {
     if !NAMES.contains(&name) {
         bail!("unknown backbone `{name}`, expected one of {}", NAMES.join(", "));
     }
@@ -68,14 +86,43 @@ pub fn config(name: &str) -> Result<ResNetConfig> {
         Some(base) => (base, Stem::Cifar),
         None => (name, Stem::Imagenet),
     };
-    let (block, layers, groups, width_per_group, width) = match base {
-        "resnet18" => (Block::Basic, vec![2, 2, 2, 2], 1, 64, 64),
-        "resnet34" => (Block::Basic, vec![3, 4, 6, 3], 1, 64, 64),
-        "resnet50" => (Block::Bottleneck, vec![3, 4, 6, 3], 1, 64, 64),
-        "resnext50_32x4d" => (Block::Bottleneck, vec![3, 4, 6, 3], 32, 4, 64),
-        _ => (Block::Basic, vec![3, 3, 3], 1, 64, 16),
+    let residual = |block, layers: &[usize], groups, width_per_group, width| {
+        let layers = layers.to_vec();
+        Config::ResNet(ResNetConfig { block, layers, groups, width_per_group, width, stem })
     };
-    Ok(ResNetConfig { block, layers, groups, width_per_group, width, stem })
+    Ok(match base {
+        "resnet18" => residual(Block::Basic, &[2, 2, 2, 2], 1, 64, 64),
+        "resnet34" => residual(Block::Basic, &[3, 4, 6, 3], 1, 64, 64),
+        "resnet50" => residual(Block::Bottleneck, &[3, 4, 6, 3], 1, 64, 64),
+        "resnext50_32x4d" => residual(Block::Bottleneck, &[3, 4, 6, 3], 32, 4, 64),
+        "convnext_tiny" => {
+            let (depths, dims) = (vec![3, 3, 9, 3], vec![96, 192, 384, 768]);
+            Config::ConvNext(ConvNextConfig { depths, dims, stem })
+        }
+        "swin_tiny_patch4_window7_224" => {
+            let (depths, num_heads) = (vec![2, 2, 6, 2], vec![3, 6, 12, 24]);
+            Config::Swin(SwinConfig { img_size: 224, embed_dim: 96, depths, num_heads })
+        }
+        "vit_small_patch16_224" | "deit_small_patch16_224" => {
+            Config::Vit(VitConfig { img_size: 224, embed_dim: 384, depth: 12, num_heads: 6 })
+        }
+        _ => residual(Block::Basic, &[3, 3, 3], 1, 64, 16),
+    })
+}
+
+impl Config {
+    /// Builds the network.
+    ///
+    /// # Errors
+    /// If the configuration contradicts itself, or `vb` has no such tensors.
+    pub fn build(self, vb: &VarBuilder<'_>) -> Result<Box<dyn Backbone>> {
+        Ok(match self {
+            Self::ResNet(config) => Box::new(ResNet::new(config, vb)?),
+            Self::ConvNext(config) => Box::new(ConvNext::new(config, vb)?),
+            Self::Swin(config) => Box::new(Swin::new(config, vb)?),
+            Self::Vit(config) => Box::new(Vit::new(config, vb)?),
+        })
+    }
 }
 
 /// Builds a network by name.
@@ -83,5 +130,5 @@ pub fn config(name: &str) -> Result<ResNetConfig> {
 /// # Errors
 /// If the name is none of [`NAMES`], or `vb` has no such tensors.
 pub fn build(name: &str, vb: &VarBuilder<'_>) -> Result<Box<dyn Backbone>> {
-    Ok(Box::new(ResNet::new(config(name)?, vb)?))
+    config(name)?.build(vb)
 }

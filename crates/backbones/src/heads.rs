@@ -57,7 +57,7 @@ pub enum Head {
 /// The heads of a classifier.
 #[derive(Clone, Debug)]
 pub enum Heads {
-    /// One for everything, named `fc`.
+    /// One for everything.
     One(Linear),
     /// One for clean and one for mixed images.
     Two {
@@ -77,12 +77,12 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// A classifier with the one head `fc`.
+    /// A classifier with the one head that its network's state dict has (`fc`, `head`, `head.fc`).
     ///
     /// # Errors
     /// If `vb` has no such tensors.
     pub fn one_head(backbone: Box<dyn Backbone>, classes: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        let heads = Heads::One(Linear::new(width(&*backbone), classes, &vb.pp("fc"))?);
+        let heads = Heads::One(Linear::new(width(&*backbone), classes, &vb.pp(backbone.head_name()))?);
         Ok(Self { backbone, heads })
     }
 

@@ -32,15 +32,22 @@
 
 mod backbone;
 mod config;
+mod convnext;
 mod heads;
 mod layers;
 mod pass;
 mod resnet;
+mod swin;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod vit;
 
 pub use backbone::{Backbone, Features, is_buffer};
-pub use config::{Block, NAMES, ResNetConfig, Stem, build, config};
+pub use config::{Block, Config, NAMES, ResNetConfig, Stem, build, config};
+pub use convnext::{ConvNext, ConvNextConfig};
 pub use heads::{Classifier, Head, Heads, Linear};
 pub use pass::{Mode, Pass};
 pub use resnet::ResNet;
+pub use swin::{Swin, SwinConfig};
+pub use vit::{Vit, VitConfig};

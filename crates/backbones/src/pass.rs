@@ -1,7 +1,10 @@
 //! One forward pass, and the batch statistics that it leaves behind.
 
+use std::fmt;
+
 use adautomix_ops::Moments;
 use candle_core::{Result, Tensor};
+use rand::{Rng, RngCore};
 
 /// The share of a new batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
@@ -23,6 +26,22 @@ pub enum Mode {
 pub struct Pass {
     mode: Mode,
     records: Vec<Record>,
+    drop_path: Option<DropPath>,
+    watching: bool,
+    attention: Option<Tensor>,
+}
+
+/// Stochastic depth (Huang et al., ECCV 2016): a residual branch is left out for some of the samples.
+struct DropPath {
+    /// The rate of the last block; that of the others rises linearly from 0.
+    rate: f64,
+    rng: Box<dyn RngCore + Send>,
+}
+
+impl fmt::Debug for DropPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "DropPath({})", self.rate)
+    }
 }
 
 /// What one batch norm saw, and where its running statistics live.
@@ -36,12 +55,56 @@ struct Record {
 impl Pass {
     /// A pass that normalises with the running statistics and records nothing.
     pub fn eval() -> Self {
-        Self { mode: Mode::Eval, records: Vec::new() }
+        Self { mode: Mode::Eval, records: Vec::new(), drop_path: None, watching: false, attention: None }
     }
 
     /// A pass that normalises with the batch's statistics and records them.
     pub fn train() -> Self {
-        Self { mode: Mode::Train, records: Vec::new() }
+        Self { mode: Mode::Train, ..Self::eval() }
+    }
+
+    /// The same pass with stochastic depth: residual branches of transformers and ConvNeXt are left out for each sample by
+    /// a draw of `rng`, in the last block with the probability `rate`, in the others with a share of it that rises
+    /// linearly from 0.
+    pub fn dropping(self, rate: f64, rng: impl RngCore + Send + 'static) -> Self {
+        let drop_path = (rate > 0.0).then(|| DropPath { rate, rng: Box::new(rng) });
+        Self { drop_path, ..self }
+    }
+
+    /// The same pass, which keeps the last attention maps of a vision transformer.
+    pub fn watching(self) -> Self {
+        Self { watching: true, ..self }
+    }
+
+    /// The last attention maps, `[B, heads, T + 1, T + 1]`, outside the graph: of a pass that was [watching](Self::watching),
+    /// through a network with a class token.
+    pub fn attention(&self) -> Option<&Tensor> {
+        self.attention.as_ref()
+    }
+
+    /// Whether attention maps are to be [kept](Self::keep).
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watching
+    }
+
+    pub(crate) fn keep(&mut self, attention: Tensor) {
+        self.attention = Some(attention);
+    }
+
+    /// A residual branch `[B, ..]` of block `index` of `blocks`, left out for some samples, and larger for the others so that
+    /// its mean stays.
+    pub(crate) fn drop_path(&mut self, branch: Tensor, index: usize, blocks: usize) -> Result<Tensor> {
+        let Some(DropPath { rate, rng }) = &mut self.drop_path else { return Ok(branch) };
+        let rate = *rate * index as f64 / (blocks.max(2) - 1) as f64;
+        if rate == 0.0 || self.mode == Mode::Eval {
+            return Ok(branch);
+        }
+        let batch = branch.dim(0)?;
+        let kept = |_| if rng.random_bool(1.0 - rate) { (1.0 / (1.0 - rate)) as f32 } else { 0.0 };
+        let factors: Vec<f32> = (0..batch).map(kept).collect();
+        let mut shape = vec![1; branch.rank()];
+        shape[0] = batch;
+        branch.broadcast_mul(&Tensor::from_vec(factors, shape, branch.device())?)
     }
 
     /// The mode.

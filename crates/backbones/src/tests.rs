@@ -73,6 +73,9 @@ fn parameters_are_as_many_as_published() {
         ("resnext50_32x4d", 1000, 25_028_904),
         ("resnet18-cifar", 100, 11_220_132),
         ("resnet20-cifar", 10, 272_474),
+        ("convnext_tiny", 1000, 28_589_128),
+        ("swin_tiny_patch4_window7_224", 1000, 28_288_354),
+        ("vit_small_patch16_224", 1000, 22_050_664),
     ] {
         assert_eq!(classifier(name, classes).1.parameters(), expected, "{name}");
     }
@@ -140,14 +143,25 @@ fn hints_are_the_published_initial_values() {
 
 #[test]
 fn maps_have_the_channels_and_strides_that_are_announced() {
-    for (name, side) in [("resnet20-cifar", 16), ("resnet34", 64), ("resnext50_32x4d-cifar", 16)] {
+    for (name, side) in [
+        ("resnet20-cifar", 16),
+        ("resnet34", 64),
+        ("resnext50_32x4d-cifar", 16),
+        ("convnext_tiny-cifar", 16),
+        ("swin_tiny_patch4_window7_224", 224),
+        ("vit_small_patch16_224", 224),
+    ] {
         let (classifier, _) = classifier(name, 5);
         let net = &classifier.backbone;
         let features = net.features(&images(1, side), &mut Pass::eval()).unwrap();
         assert_eq!(features.stages.len(), net.stages(), "{name}");
-        for (stage, map) in features.stages.iter().enumerate() {
-            let side = side / net.stride(stage);
-            assert_eq!(map.dims(), [1, net.channels(stage), side, side], "{name} stage {stage}");
+        for (stage, hidden) in features.stages.iter().enumerate() {
+            let shape = |(channels, stride): (usize, usize)| [1, channels, side / stride, side / stride];
+            let map = net.map(stage, hidden).unwrap();
+            assert_eq!(map.dims(), shape((net.channels(stage), net.stride(stage))), "{name} stage {stage}");
+            let mixing = net.mixing_map(stage, hidden).unwrap();
+            assert_eq!(mixing.dims(), shape(net.mixing_size(stage)), "{name} stage {stage}");
+            assert_eq!(hidden.dims().len(), 4, "{name} stage {stage}");
         }
         let logits = classifier.logits(&features.pooled, Head::Mixup).unwrap();
         assert_eq!(logits.dims(), [1, 5], "{name}");
@@ -155,16 +169,31 @@ fn maps_have_the_channels_and_strides_that_are_announced() {
     }
 }
 
+/// A network with two blocks a stage, which have all kinds of variables that there are, and the side of its pictures.
+fn shallow(name: &str) -> (Config, usize) {
+    let side = if name.ends_with("-cifar") { 16 } else { 64 };
+    match config(name).unwrap() {
+        Config::ResNet(config) => {
+            (Config::ResNet(ResNetConfig { layers: vec![2; config.layers.len()], ..config }), side)
+        }
+        Config::ConvNext(config) => {
+            (Config::ConvNext(ConvNextConfig { depths: vec![2, 2], dims: vec![8, 16], ..config }), side)
+        }
+        Config::Swin(_) => {
+            let (depths, num_heads) = (vec![2, 2], vec![1, 2]);
+            (Config::Swin(SwinConfig { img_size: 56, embed_dim: 8, depths, num_heads }), 56)
+        }
+        Config::Vit(_) => (Config::Vit(VitConfig { img_size: 32, embed_dim: 8, depth: 2, num_heads: 2 }), 32),
+    }
+}
+
 #[test]
 fn every_variable_gets_a_finite_gradient_that_is_not_zero() {
     for name in NAMES {
-        // Two blocks a stage, with and without projection, are all kinds of variables that there are.
-        let config = config(name).unwrap();
-        let config = ResNetConfig { layers: vec![2; config.layers.len()], ..config };
+        let (config, side) = shallow(name);
         let recorder = Recorder::default();
-        let backbone = Box::new(ResNet::new(config, &recorder.builder()).unwrap());
+        let backbone = config.build(&recorder.builder()).unwrap();
         let classifier = Classifier::one_head(backbone, 7, &recorder.builder()).unwrap();
-        let side = if name.ends_with("-cifar") { 16 } else { 64 };
         let features = classifier.backbone.features(&images(2, side), &mut Pass::train()).unwrap();
         let logits = classifier.logits(&features.pooled, Head::OneHot).unwrap();
         let weights = Tensor::arange(1f32, 15f32, &Device::Cpu).unwrap().reshape((2, 7)).unwrap();
@@ -209,7 +238,7 @@ fn a_pass_committed_n_times_is_n_passes() {
 fn names_and_configurations_that_do_not_exist_are_errors() {
     let message = config("resnet20").unwrap_err().to_string();
     assert!(message.contains("`resnet20`") && message.contains("resnet20-cifar"), "{message}");
-    let basic = config("resnet18").unwrap();
+    let Config::ResNet(basic) = config("resnet18").unwrap() else { unreachable!() };
     for wrong in [
         ResNetConfig { groups: 32, ..basic.clone() },
         ResNetConfig { layers: vec![2, 0, 2, 2], ..basic.clone() },
@@ -219,4 +248,46 @@ fn names_and_configurations_that_do_not_exist_are_errors() {
     ] {
         assert!(ResNet::new(wrong.clone(), &Recorder::default().builder()).is_err(), "{wrong:?}");
     }
+    let (depths, num_heads) = (vec![2, 2, 6, 2], vec![3, 6, 12, 24]);
+    for wrong in [
+        Config::ConvNext(ConvNextConfig { depths: vec![1, 1], dims: vec![8], stem: Stem::Cifar }),
+        Config::Swin(SwinConfig { img_size: 200, embed_dim: 96, depths, num_heads }),
+        Config::Vit(VitConfig { img_size: 30, embed_dim: 8, depth: 2, num_heads: 2 }),
+        Config::Vit(VitConfig { img_size: 32, embed_dim: 8, depth: 2, num_heads: 3 }),
+    ] {
+        assert!(wrong.clone().build(&Recorder::default().builder()).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_branch_is_dropped_for_its_share_of_samples_and_its_mean_stays() {
+    use rand::SeedableRng;
+    let dropped = |index: usize, mode: fn() -> Pass| -> Vec<f32> {
+        let mut pass = mode().dropping(0.5, rand_chacha::ChaCha8Rng::seed_from_u64(3));
+        let branch = Tensor::ones((2000, 1, 1, 1), DType::F32, &Device::Cpu).unwrap();
+        pass.drop_path(branch, index, 5).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    };
+    // The third of five blocks has half of the rate.
+    let middle = dropped(2, Pass::train);
+    let lost = middle.iter().filter(|&&x| x == 0.0).count();
+    assert!((440..560).contains(&lost), "{lost}");
+    assert!(middle.iter().all(|&x| x == 0.0 || (x - 1.0 / 0.75).abs() < 1e-6));
+    assert!(dropped(0, Pass::train).iter().all(|&x| x == 1.0));
+    assert!(dropped(4, Pass::eval).iter().all(|&x| x == 1.0));
+}
+
+#[test]
+fn a_watching_pass_keeps_the_attention_of_the_last_block() {
+    let config = VitConfig { img_size: 32, embed_dim: 8, depth: 2, num_heads: 2 };
+    let network = Vit::new(config, &Recorder::default().builder()).unwrap();
+    let mut pass = Pass::eval().watching();
+    network.features(&images(3, 32), &mut pass).unwrap();
+    let map = pass.attention().unwrap();
+    assert_eq!(map.dims(), [3, 2, 5, 5]);
+    for row in map.sum(3).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap() {
+        assert!((row - 1.0).abs() < 1e-5, "{row}");
+    }
+    let mut pass = Pass::eval();
+    network.features(&images(3, 32), &mut pass).unwrap();
+    assert!(pass.attention().is_none());
 }

@@ -15,6 +15,7 @@ pub mod blend;
 pub mod conv;
 pub mod gemm;
 pub mod layer_norm;
+pub mod multi_head;
 pub mod pool;
 mod reduce;
 pub mod resize;

@@ -1,4 +1,4 @@
-//! In-place updates of parameters: stochastic gradient descent, moving averages, the norm of a gradient.
+//! In-place updates of parameters: stochastic gradient descent, AdamW, moving averages, the norm of a gradient.
 
 use rayon::prelude::*;
 
@@ -41,6 +41,55 @@ impl Sgd {
                         *v = keep * *v + g;
                         let step = if self.nesterov { g + self.momentum * *v } else { *v };
                         *p -= self.lr * step;
+                    }
+                },
+            );
+        });
+    }
+}
+
+/// One step of AdamW (Loshchilov and Hutter, ICLR 2019): Adam with a weight decay of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Learning rate.
+    pub lr: f64,
+    /// Shares of the old mean and of the old mean square that are kept.
+    pub betas: [f64; 2],
+    /// Added to the root of the mean square.
+    pub eps: f64,
+    /// Share of a parameter, times the learning rate, that is taken off at each step.
+    pub weight_decay: f64,
+    /// The number of this step, from 1.
+    pub step: usize,
+}
+
+impl AdamW {
+    /// `p *= 1 - lr · decay`; `m = β₁ m + (1 - β₁) g`; `s = β₂ s + (1 - β₂) g²`;
+    /// `p -= lr / (1 - β₁ᵗ) · m / (sqrt(s / (1 - β₂ᵗ)) + eps)`.
+    ///
+    /// # Panics
+    /// If the buffers differ in length.
+    pub fn update(self, parameter: &mut [f32], mean: &mut [f32], square: &mut [f32], grad: &[f32]) {
+        assert_eq!([parameter.len(), mean.len(), square.len()], [grad.len(); 3]);
+        let t = i32::try_from(self.step).unwrap_or(i32::MAX);
+        let [keep_mean, keep_square] = self.betas.map(|beta| beta as f32);
+        let [take_mean, take_square] = self.betas.map(|beta| (1.0 - beta) as f32);
+        let [of_mean, of_square] = self.betas.map(|beta| 1.0 - beta.powi(t));
+        let (shrink, rate) = ((1.0 - self.lr * self.weight_decay) as f32, (self.lr / of_mean) as f32);
+        let (inverse, eps) = (of_square.sqrt().recip() as f32, self.eps as f32);
+        let parts = parameter
+            .par_chunks_mut(CHUNK)
+            .zip(mean.par_chunks_mut(CHUNK))
+            .zip(square.par_chunks_mut(CHUNK))
+            .zip(grad.par_chunks(CHUNK));
+        parts.for_each(|(((parameter, mean), square), grad)| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (((p, m), s), g) in parameter.iter_mut().zip(mean).zip(square).zip(grad) {
+                        *m = keep_mean * *m + take_mean * g;
+                        *s = keep_square * *s + take_square * g * g;
+                        *p = *p * shrink - rate * *m / (s.sqrt() * inverse + eps);
                     }
                 },
             );
@@ -114,6 +163,16 @@ mod tests {
         sgd.first = false;
         sgd.update(&mut p, &mut v, &[0.0]);
         assert!((v[0] - (1.8 + 0.9)).abs() < 1e-6 && (p[0] - (1.8 - 0.27)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn adamw_steps_by_the_rate_at_first_and_decays_apart() {
+        let adamw = AdamW { lr: 0.1, betas: [0.9, 0.999], eps: 0.0, weight_decay: 0.5, step: 1 };
+        let (mut p, mut m, mut s) = ([2.0f32, 2.0], [0.0; 2], [0.0; 2]);
+        adamw.update(&mut p, &mut m, &mut s, &[3.0, -0.01]);
+        // Whatever its size, the first gradient moves by the rate; the decay is no part of it.
+        assert!((p[0] - (1.9 - 0.1)).abs() < 1e-5 && (p[1] - (1.9 + 0.1)).abs() < 1e-5, "{p:?}");
+        assert!((m[0] - 0.3).abs() < 1e-6 && (s[0] - 0.009).abs() < 1e-6);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub use conv::{ConvSpec, conv2d};
 pub use linear::linear;
 
 mod activation;
+mod attention;
 mod blend;
 mod cosine;
 mod cross_entropy;
@@ -42,6 +43,7 @@ mod pool;
 mod update;
 
 pub use activation::{gelu, relu};
+pub use attention::{attention, attention_map};
 pub use blend::{linear_mix, mask_mix, mix_images, paste_box, paste_patches};
 pub use cosine::cosine_similarity;
 pub use cross_entropy::{Reduction, cross_entropy, soft_cross_entropy};
@@ -49,4 +51,6 @@ pub use interpolate::{Interpolation, interpolate, upsample_softmax};
 pub use layer_norm::{layer_norm, layer_norm_channels_first};
 pub use mask_attention::{MaskAttention, mask_attention};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
-pub use update::{Sgd, accumulate, moving_average, overwrite, scale, sgd_step, squared_norm};
+pub use update::{
+    AdamW, Sgd, accumulate, adamw_step, moving_average, overwrite, scale, sgd_step, squared_norm,
+};

@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor, bail};
 
 use crate::custom::{on_kernels, with_slice_mut, with_slices};
 
-pub use adautomix_kernels::update::Sgd;
+pub use adautomix_kernels::update::{AdamW, Sgd};
 
 /// One step of stochastic gradient descent: `g = gradient + decay · p`; `v = momentum · v + g`; `p -= lr · v`. All three
 /// tensors have one shape; `parameter` and `velocity` are changed.
@@ -32,6 +32,43 @@ pub fn sgd_step(parameter: &Tensor, velocity: &Tensor, gradient: &Tensor, sgd: S
     let step = if sgd.nesterov { (&g + (&v * f64::from(sgd.momentum))?)? } else { v.clone() };
     overwrite(parameter, &(p - (step * f64::from(sgd.lr))?)?)?;
     overwrite(velocity, &v)
+}
+
+/// One step of AdamW, as [`AdamW::update`] has it. All four tensors have one shape; all but `gradient` are changed.
+///
+/// # Errors
+/// If the shapes differ, or two tensors share their memory.
+pub fn adamw_step(
+    parameter: &Tensor,
+    mean: &Tensor,
+    square: &Tensor,
+    gradient: &Tensor,
+    adamw: AdamW,
+) -> Result<()> {
+    same_shape("adamw_step", parameter, &[mean, square, gradient])?;
+    if on_kernels(parameter) {
+        let gradient = gradient.contiguous()?;
+        return with_slice_mut(square, |s| {
+            with_slice_mut(mean, |m| {
+                with_slice_mut(parameter, |p| {
+                    with_slices([&gradient], |[g]| {
+                        adamw.update(p, m, s, g);
+                        Ok(())
+                    })
+                })
+            })
+        });
+    }
+    let [beta1, beta2] = adamw.betas;
+    let bias = |beta: f64| 1.0 - beta.powi(i32::try_from(adamw.step).unwrap_or(i32::MAX));
+    let (p, g) = (parameter.detach(), gradient.detach());
+    let m = ((mean.detach() * beta1)? + (&g * (1.0 - beta1))?)?;
+    let s = ((square.detach() * beta2)? + (g.sqr()? * (1.0 - beta2))?)?;
+    let root = ((&s / bias(beta2))?.sqrt()? + adamw.eps)?;
+    let step = ((&m * (adamw.lr / bias(beta1)))? / root)?;
+    overwrite(parameter, &((p * (1.0 - adamw.lr * adamw.weight_decay))? - step)?)?;
+    overwrite(mean, &m)?;
+    overwrite(square, &s)
 }
 
 /// `average = momentum · average + (1 - momentum) · value`, in place.
@@ -140,6 +177,13 @@ mod tests {
             sgd_step(&p, &v, &g, sgd)?;
             sgd_step(&p64, &v64, &g64, sgd)?;
             assert!(close(&p, &p64)? && close(&v, &v64)?);
+        }
+        let ([m, m64], [s, s64]) = (pairs(0.0)?, pairs(0.0)?);
+        for step in 1..4 {
+            let adamw = AdamW { lr: 0.1, betas: [0.9, 0.99], eps: 1e-6, weight_decay: 0.1, step };
+            adamw_step(&p, &m, &s, &g, adamw)?;
+            adamw_step(&p64, &m64, &s64, &g64, adamw)?;
+            assert!(close(&p, &p64)? && close(&m, &m64)? && close(&s, &s64)?);
         }
         moving_average(&p, &g, 0.9)?;
         moving_average(&p64, &g64, 0.9)?;

@@ -22,8 +22,8 @@ pub struct Progress {
     pub recipe: String,
     /// Steps made.
     pub steps: usize,
-    /// Whether the optimizers have made a step.
-    pub started: bool,
+    /// How often weights have moved.
+    pub updates: usize,
     /// Length of `metrics.jsonl` at this point, in bytes.
     pub metrics_length: u64,
     /// Sums of the losses since the last line of metrics, and how many steps they are of.

@@ -55,7 +55,7 @@ pub use event::{Event, Listener};
 pub use gradients::Gradients;
 pub use method::{AdAutoMix, AdAutoMixConfig, Inputs, Iteration, Method, Mixed};
 pub use network::{Build, Network, named};
-pub use optimizer::{Sgd, SgdConfig};
+pub use optimizer::{Optimizer, Rule};
 pub use parameters::Parameters;
 pub use run::{Loaded, Options, Run, inputs, load};
 pub use schedule::{BeforeScope, LearningRate, Momentum, Warmup};

@@ -97,7 +97,7 @@ impl Run {
         };
         if resumed {
             checkpoint::restore(&last, &run.stepper.tensors())?;
-            run.stepper.resume(run.progress.started);
+            run.stepper.resume(run.progress.updates);
         }
         Ok(run)
     }
@@ -217,7 +217,7 @@ impl Run {
 
     fn save(&mut self, name: &str, best: bool, listeners: &mut [Box<dyn Listener>]) -> Result<()> {
         self.progress.metrics_length = self.metrics.flushed_length()?;
-        self.progress.started = self.stepper.started();
+        self.progress.updates = self.stepper.updates();
         let path = self.options.out.join("checkpoints").join(format!("{name}.safetensors"));
         checkpoint::save(&path, &self.stepper.tensors(), &self.progress)?;
         write_environment(&self.recipe, &self.options, self.seconds())?;

@@ -5,7 +5,7 @@ use adautomix_recipes::{Recipe, TimeUnit};
 use candle_core::{Device, Tensor};
 
 use crate::method::{self, Inputs, Losses, Method};
-use crate::optimizer::{Sgd, SgdConfig};
+use crate::optimizer::{Optimizer, Rule};
 use crate::schedule::{LearningRate, Warmup};
 use crate::{Error, Gradients, Parameters, Result};
 
@@ -19,14 +19,15 @@ pub struct Stepper {
     steps_per_epoch: usize,
     /// Batches whose gradients have been summed since weights moved.
     summed: usize,
-    started: bool,
+    /// How often weights have moved.
+    updates: usize,
 }
 
 /// Weights with an optimizer and a schedule of their own.
 struct Group {
     name: &'static str,
     weights: Vec<(String, Tensor)>,
-    optimizer: Sgd,
+    optimizer: Optimizer,
     rate: LearningRate,
 }
 
@@ -46,7 +47,7 @@ impl Stepper {
         let group = |(name, parameters)| group(recipe, name, parameters, steps, steps_per_epoch);
         let groups = method.trained().into_iter().map(group).collect::<Result<_>>()?;
         let (accumulate, clip_norm) = (recipe.training.accumulate, recipe.training.clip_norm);
-        Ok(Self { method, groups, accumulate, clip_norm, steps, steps_per_epoch, summed: 0, started: false })
+        Ok(Self { method, groups, accumulate, clip_norm, steps, steps_per_epoch, summed: 0, updates: 0 })
     }
 
     /// One batch, forward and backward. After the last of each `accumulate` batches, of an epoch and of the run, weights
@@ -65,7 +66,7 @@ impl Stepper {
         if let Some(&(loss, value)) = losses.iter().find(|(_, value)| !value.is_finite()) {
             return Err(Error::NotFinite { step, loss, value });
         }
-        if !self.started {
+        if self.updates == 0 {
             self.groups.iter().try_for_each(|group| gradients.check(&group.weights))?;
         }
         self.summed += 1;
@@ -94,7 +95,7 @@ impl Stepper {
             group.optimizer.step(gradients, group.rate.at(step))?;
         }
         self.summed = 0;
-        self.started = true;
+        self.updates += 1;
         *gradients = Gradients::default();
         self.method.updated(step)
     }
@@ -114,9 +115,9 @@ impl Stepper {
         self.groups[0].rate.at(step)
     }
 
-    /// Whether weights have moved.
-    pub fn started(&self) -> bool {
-        self.started
+    /// How often weights have moved.
+    pub fn updates(&self) -> usize {
+        self.updates
     }
 
     /// All tensors of the state by their names in a checkpoint.
@@ -128,17 +129,18 @@ impl Stepper {
             tensors.extend(named);
         }
         for group in &self.groups {
-            let velocities = group.optimizer.velocities();
-            tensors
-                .extend(velocities.map(|(name, v)| (format!("velocity.{}.{name}", group.name), v.clone())));
+            let named = |(kind, name, tensor): (&str, &str, &Tensor)| {
+                (format!("{kind}.{}.{name}", group.name), tensor.clone())
+            };
+            tensors.extend(group.optimizer.state().map(named));
         }
         tensors
     }
 
     /// Goes on after [`tensors`](Self::tensors) have been restored.
-    pub(crate) fn resume(&mut self, started: bool) {
-        self.started = started;
-        self.groups.iter_mut().for_each(|group| group.optimizer.resume(started));
+    pub(crate) fn resume(&mut self, updates: usize) {
+        self.updates = updates;
+        self.groups.iter_mut().for_each(|group| group.optimizer.resume(updates));
     }
 }
 
@@ -152,11 +154,8 @@ fn group(
 ) -> Result<Group> {
     let optimizer = &recipe.optimizer;
     let own = optimizer.generator.as_ref().filter(|_| name == "generator");
-    let config = SgdConfig {
-        momentum: optimizer.momentum,
-        nesterov: optimizer.nesterov,
-        weight_decay: own.map_or(optimizer.weight_decay, |own| own.weight_decay),
-    };
+    let rule = Rule::Sgd { momentum: optimizer.momentum, nesterov: optimizer.nesterov };
+    let weight_decay = own.map_or(optimizer.weight_decay, |own| own.weight_decay);
     let warmup = recipe.schedule.warmup.as_ref().map(|warmup| Warmup {
         steps: match warmup.by {
             TimeUnit::Epoch => warmup.length * steps_per_epoch,
@@ -174,7 +173,8 @@ fn group(
         warmup: warmup.filter(|_| own.is_none()),
     };
     let weights = parameters.weights();
-    Ok(Group { name, optimizer: Sgd::new(weights.clone(), config)?, weights, rate })
+    let optimizer = Optimizer::new(weights.clone(), rule, |_, _| weight_decay)?;
+    Ok(Group { name, optimizer, weights, rate })
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Operations of `nets`: layers, losses, optimizers, backbones, metrics.
 
-use adautomix_backbones::{Backbone, Block, Classifier, Head, Pass, ResNet, ResNetConfig, Stem, is_buffer};
+use adautomix_backbones::{
+    Block, Classifier, Config, ConvNextConfig, Head, Pass, ResNetConfig, Stem, SwinConfig, VitConfig,
+    is_buffer,
+};
 use adautomix_ops::{ConvSpec, Epilogue, Interpolation, Reduction};
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
@@ -146,70 +149,93 @@ struct Passed {
     weights: FormulaWeights,
     image: Var,
     logits: Tensor,
-    /// The maps after the third and fourth stage, where there are as many.
-    maps: Vec<(usize, Tensor)>,
+    /// What the classifier reads.
+    pooled: Tensor,
+    /// The last two maps and that of the mixing module, by the names of the cases.
+    maps: Vec<(&'static str, Tensor)>,
 }
 
 fn pass(case: &Case) -> Result<Passed> {
     let weights = FormulaWeights::new(case.optional("weight_scale")?.unwrap_or(1.0));
     let vb = weights.builder(&case.device);
-    let backbone = Box::new(ResNet::new(config(case)?, &vb)?);
-    let last = backbone.stages();
-    let classifier = Classifier::one_head(backbone, case.param("num_classes")?, &vb)?;
+    let classifier = Classifier::one_head(config(case)?.build(&vb)?, case.param("num_classes")?, &vb)?;
     let mut pass = match case.param::<String>("mode")?.as_str() {
         "eval" => Pass::eval(),
         "train" => Pass::train(),
         other => bail!("unknown mode `{other}`, expected `eval` or `train`"),
     };
     let image = Var::from_tensor(&case.formula_input()?)?;
-    let features = classifier.backbone.features(&image, &mut pass)?;
+    let network = &*classifier.backbone;
+    let features = network.features(&image, &mut pass)?;
     pass.commit(1)?;
+    let last = network.stages() - 1;
+    let maps = vec![
+        ("stage3", network.map(last - 1, &features.stages[last - 1])?),
+        ("stage4", network.map(last, &features.stages[last])?),
+        ("mix", network.mixing_map(last - 1, &features.stages[last - 1])?),
+    ];
     Ok(Passed {
         logits: classifier.logits(&features.pooled, Head::OneHot)?,
-        maps: (1..=last).zip(features.stages).filter(|(stage, _)| *stage >= 3).collect(),
+        pooled: features.pooled.detach(),
+        maps: maps.into_iter().map(|(name, map)| (name, map.detach())).collect(),
         weights,
         image,
     })
 }
 
-fn config(case: &Case) -> Result<ResNetConfig> {
+fn config(case: &Case) -> Result<Config> {
+    /// The sizes of any family, each of which has some of them.
     #[derive(serde::Deserialize)]
+    #[serde(default)]
+    #[derive(Default)]
     struct Sizes {
         block: String,
         layers: Vec<usize>,
         groups: usize,
         width_per_group: usize,
+        depths: Vec<usize>,
+        dims: Vec<usize>,
+        img_size: usize,
+        embed_dim: usize,
+        depth: usize,
+        num_heads: serde_json::Value,
     }
-    let arch: String = case.param("arch")?;
-    if !arch.starts_with("resnet") && !arch.starts_with("resnext") {
-        bail!("backbone `{arch}` is not there yet");
-    }
-    let sizes: Sizes = case.param("config")?;
-    Ok(ResNetConfig {
-        block: match sizes.block.as_str() {
-            "basic" => Block::Basic,
-            "bottleneck" => Block::Bottleneck,
-            other => bail!("unknown block `{other}`, expected `basic` or `bottleneck`"),
-        },
-        layers: sizes.layers,
-        groups: sizes.groups,
-        width_per_group: sizes.width_per_group,
-        width: 64,
-        stem: match case.param::<String>("stem")?.as_str() {
-            "imagenet" => Stem::Imagenet,
-            "cifar" => Stem::Cifar,
-            other => bail!("unknown stem `{other}`, expected `imagenet` or `cifar`"),
-        },
+    let (arch, sizes): (String, Sizes) = (case.param("arch")?, case.param("config")?);
+    let Sizes { layers, groups, width_per_group, depths, dims, img_size, embed_dim, depth, .. } = sizes;
+    let stem = match case.param::<String>("stem")?.as_str() {
+        "imagenet" => Stem::Imagenet,
+        "cifar" => Stem::Cifar,
+        other => bail!("unknown stem `{other}`, expected `imagenet` or `cifar`"),
+    };
+    let block = match sizes.block.as_str() {
+        "bottleneck" => Block::Bottleneck,
+        _ => Block::Basic,
+    };
+    let family = arch.split_once('_').map_or(arch.as_str(), |(family, _)| family);
+    Ok(match family {
+        "convnext" => Config::ConvNext(ConvNextConfig { depths, dims, stem }),
+        "swin" => {
+            let num_heads = serde_json::from_value(sizes.num_heads)?;
+            Config::Swin(SwinConfig { img_size, embed_dim, depths, num_heads })
+        }
+        "vit" | "deit" => {
+            let num_heads = serde_json::from_value(sizes.num_heads)?;
+            Config::Vit(VitConfig { img_size, embed_dim, depth, num_heads })
+        }
+        _ if family.starts_with("resn") => {
+            Config::ResNet(ResNetConfig { block, layers, groups, width_per_group, width: 64, stem })
+        }
+        _ => bail!("unknown backbone `{arch}`"),
     })
 }
 
 fn backbone(case: &Case) -> Result<Outputs> {
     let passed = pass(case)?;
     let mut outputs = running_sums(&passed.weights)?;
-    for (stage, map) in &passed.maps {
+    for (name, map) in &passed.maps {
         let double = map.to_dtype(DType::F64)?;
-        let mut summary = |name: &str, value: Tensor| -> Result<()> {
-            outputs.push((format!("feature_stage{stage}_{name}"), value.to_dtype(DType::F32)?));
+        let mut summary = |kind: &str, value: Tensor| -> Result<()> {
+            outputs.push((format!("feature_{name}_{kind}"), value.to_dtype(DType::F32)?));
             Ok(())
         };
         summary("gap", double.mean((2, 3))?)?;
@@ -219,6 +245,7 @@ fn backbone(case: &Case) -> Result<Outputs> {
         summary("head", flat.narrow(0, 0, flat.elem_count().min(64))?)?;
     }
     outputs.push(("logits".into(), passed.logits));
+    outputs.push(("feature_cls".into(), passed.pooled));
     Ok(outputs)
 }
 

@@ -4,8 +4,8 @@ use adautomix_backbones::{Block, Classifier, ResNet, ResNetConfig, Stem};
 use adautomix_losses::Objective;
 use adautomix_mixing::{Draw, DrawPair};
 use adautomix_training::{
-    AdAutoMix, AdAutoMixConfig, BeforeScope, Gradients, Inputs, Iteration, Method, Momentum, Parameters, Sgd,
-    SgdConfig,
+    AdAutoMix, AdAutoMixConfig, BeforeScope, Gradients, Inputs, Iteration, Method, Momentum, Optimizer,
+    Parameters, Rule,
 };
 use anyhow::{Context, Result, bail};
 use candle_core::{D, DType, Tensor};
@@ -30,13 +30,11 @@ fn step(case: &Case) -> Result<Outputs> {
     let adversarial = case.optional("adversarial")?.unwrap_or(true);
     let mut gradients = Gradients::default();
     let iteration = method.iterate(&inputs, &draws, adversarial, &mut gradients)?;
-    let config = SgdConfig {
-        momentum: case.param("sgd_momentum")?,
-        nesterov: false,
-        weight_decay: case.param("weight_decay")?,
-    };
+    let rule = Rule::Sgd { momentum: case.param("sgd_momentum")?, nesterov: false };
+    let weight_decay = case.param("weight_decay")?;
     for (_, parameters) in method.trained() {
-        Sgd::new(parameters.weights(), config)?.step(&gradients, case.param("lr")?)?;
+        Optimizer::new(parameters.weights(), rule, |_, _| weight_decay)?
+            .step(&gradients, case.param("lr")?)?;
     }
     method.updated(0)?;
 

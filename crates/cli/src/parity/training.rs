@@ -1,7 +1,7 @@
 //! What training does between passes: optimizers, clipping, schedules, the teacher's average, accuracy.
 
 use adautomix_training::{
-    BeforeScope, Gradients, LearningRate, Momentum, Sgd, SgdConfig, Warmup, top_1_and_5,
+    BeforeScope, Gradients, LearningRate, Momentum, Optimizer, Rule, Warmup, top_1_and_5,
 };
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor, Var};
@@ -15,6 +15,7 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("lr_schedule", lr_schedule),
     ("sgd_step", sgd_step),
     ("sgd", sgd),
+    ("adamw", adamw),
     ("grad_clip_norm", grad_clip_norm),
     ("metrics", metrics),
 ];
@@ -85,30 +86,42 @@ fn gradients_of(variables: &[(String, Tensor)], gradients: &[Tensor]) -> Result<
     Ok(store)
 }
 
-/// The parameter after each step, and the velocity after the last; gradients and outputs are numbered from `first`.
-fn descend(case: &Case, first: usize, rates: &[f64], nesterov: bool) -> Result<Outputs> {
-    let config =
-        SgdConfig { momentum: case.param("momentum")?, nesterov, weight_decay: case.param("weight_decay")? };
+/// The parameter after each step, and the state after the last; gradients and outputs are numbered from `first`.
+fn descend(case: &Case, first: usize, rates: &[f64], rule: Rule) -> Result<Outputs> {
     let parameter = Var::from_tensor(&case.input("param")?)?.into_inner();
     let variables = vec![("param".to_string(), parameter.clone())];
-    let mut optimizer = Sgd::new(variables.clone(), config)?;
+    let weight_decay = case.param("weight_decay")?;
+    let mut optimizer = Optimizer::new(variables.clone(), rule, |_, _| weight_decay)?;
     let mut outputs = Outputs::new();
     for (number, &rate) in (first..).zip(rates) {
         let gradients = gradients_of(&variables, &[case.input(&format!("grad_{number}"))?])?;
         optimizer.step(&gradients, rate)?;
         outputs.push((format!("param_{number}"), parameter.detach().copy()?));
     }
-    let (_, velocity) = optimizer.velocities().next().context("the optimizer has no state")?;
-    outputs.push(("momentum_buffer".into(), velocity.clone()));
+    for (kind, _, tensor) in optimizer.state() {
+        let name = match kind {
+            "velocity" => "momentum_buffer",
+            "mean" => "exp_avg",
+            _ => "exp_avg_sq",
+        };
+        outputs.push((name.into(), tensor.clone()));
+    }
     Ok(outputs)
 }
 
 fn sgd_step(case: &Case) -> Result<Outputs> {
-    descend(case, 0, &case.param::<Vec<f64>>("lr")?, false)
+    let rule = Rule::Sgd { momentum: case.param("momentum")?, nesterov: false };
+    descend(case, 0, &case.param::<Vec<f64>>("lr")?, rule)
 }
 
 fn sgd(case: &Case) -> Result<Outputs> {
-    descend(case, 1, &case.param::<Vec<f64>>("lrs")?, case.param("nesterov")?)
+    let rule = Rule::Sgd { momentum: case.param("momentum")?, nesterov: case.param("nesterov")? };
+    descend(case, 1, &case.param::<Vec<f64>>("lrs")?, rule)
+}
+
+fn adamw(case: &Case) -> Result<Outputs> {
+    let rule = Rule::AdamW { betas: case.param("betas")?, eps: case.param("eps")? };
+    descend(case, 1, &case.param::<Vec<f64>>("lrs")?, rule)
 }
 
 fn grad_clip_norm(case: &Case) -> Result<Outputs> {

@@ -1,0 +1,213 @@
+//! Multi-head self-attention, whole: products, bias, mask, softmax.
+
+use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use adautomix_kernels::multi_head::MultiHead;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+
+/// Attends among the `T` tokens of each sequence. `qkv` `[B, T, 3 C]` holds queries, keys and values, each of `heads` heads
+/// behind one another; the result is `[B, T, C]`. Products of queries and keys are divided by the root of a head's
+/// channels; then `bias` `[heads, T, T]` is added, and the constant `mask` `[W, T, T]`, which belongs to the sequences
+/// `b` with `b % W`: those are the windows of one picture.
+///
+/// # Errors
+/// If the shapes don't fit.
+pub fn attention(qkv: &Tensor, heads: usize, bias: Option<&Tensor>, mask: Option<&Tensor>) -> Result<Tensor> {
+    let (batch, tokens, channels) = qkv.dims3()?;
+    if heads == 0 || channels % (3 * heads) != 0 {
+        bail!("attention: {channels} channels for queries, keys and values of {heads} heads");
+    }
+    if bias.is_some_and(|bias| bias.dims() != [heads, tokens, tokens]) {
+        bail!("attention: expected a bias {:?}, got {:?}", [heads, tokens, tokens], bias.map(Tensor::dims));
+    }
+    if let Some(mask) = mask {
+        let (windows, rows, columns) = mask.dims3()?;
+        if (rows, columns) != (tokens, tokens) || windows == 0 || batch % windows != 0 {
+            bail!("attention: a mask {:?} for {batch} sequences of {tokens} tokens", mask.dims());
+        }
+    }
+    if !on_kernels(qkv) {
+        return composed::attention(qkv, heads, bias, mask);
+    }
+    let mask = mask.map(|mask| mask.flatten_all()?.to_vec1::<f32>()).transpose()?;
+    let (qkv, attention) = (qkv.contiguous()?, Attention { heads, mask });
+    match bias {
+        Some(bias) => qkv.apply_op2(&bias.contiguous()?, attention),
+        None => qkv.apply_op1(attention),
+    }
+}
+
+/// The weights with which each token attends to each, `[B, heads, T, T]`, for `qkv` `[B, T, 3 C]` as in [`attention`],
+/// outside the graph.
+///
+/// # Errors
+/// If the shapes don't fit.
+pub fn attention_map(qkv: &Tensor, heads: usize) -> Result<Tensor> {
+    composed::weights(&qkv.detach(), heads, None, None)
+}
+
+struct Attention {
+    heads: usize,
+    mask: Option<Vec<f32>>,
+}
+
+impl Attention {
+    /// The kernel's view of this for sequences of a shape.
+    fn kernel(&self, qkv: &Shape) -> Result<MultiHead<'_>> {
+        let (_, tokens, channels) = qkv.dims3()?;
+        let (heads, width) = (self.heads, channels / 3 / self.heads);
+        Ok(MultiHead { heads, tokens, width, mask: self.mask.as_deref() })
+    }
+
+    fn forward(&self, qkv: &[f32], shape: &Shape, bias: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
+        let (batch, tokens, channels) = shape.dims3()?;
+        let mut y = vec![0.0; batch * tokens * channels / 3];
+        self.kernel(shape)?.forward(qkv, bias, &mut y);
+        output(y, (batch, tokens, channels / 3))
+    }
+
+    fn backward(&self, qkv: &Tensor, bias: Option<&Tensor>, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        let kernel = self.kernel(qkv.shape())?;
+        let mut dqkv = vec![0.0; qkv.elem_count()];
+        let dy = detached(dy)?;
+        let dbias = match bias {
+            Some(bias) => with_slices([qkv, bias, &dy], |[qkv, bias, dy]| {
+                Ok(kernel.backward(qkv, Some(bias), dy, &mut dqkv))
+            })?,
+            None => with_slices([qkv, &dy], |[qkv, dy]| Ok(kernel.backward(qkv, None, dy, &mut dqkv)))?,
+        };
+        let dqkv = Tensor::from_vec(dqkv, qkv.shape(), qkv.device())?;
+        let dbias = match (dbias, bias) {
+            (Some(dbias), Some(bias)) => Some(Tensor::from_vec(dbias, bias.shape(), bias.device())?),
+            _ => None,
+        };
+        Ok([Some(dqkv), dbias])
+    }
+}
+
+impl CustomOp1 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.forward(slice(qkv, layout)?, layout.shape(), None)
+    }
+
+    fn bwd(&self, qkv: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let [dqkv, _] = self.backward(qkv, None, dy)?;
+        Ok(dqkv)
+    }
+}
+
+impl CustomOp2 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        qkv: &CpuStorage,
+        layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward(slice(qkv, layout)?, layout.shape(), Some(slice(bias, bias_layout)?))
+    }
+
+    fn bwd(
+        &self,
+        qkv: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dqkv, dbias] = self.backward(qkv, Some(bias), dy)?;
+        Ok((dqkv, dbias))
+    }
+}
+
+mod composed {
+    use super::*;
+
+    pub(super) fn attention(
+        qkv: &Tensor,
+        heads: usize,
+        bias: Option<&Tensor>,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let (batch, tokens, channels) = qkv.dims3()?;
+        let weights = weights(qkv, heads, bias, mask)?;
+        weights.matmul(&part(qkv, heads, 2)?)?.transpose(1, 2)?.reshape((batch, tokens, channels / 3))
+    }
+
+    /// Queries (0), keys (1) or values (2), `[B, heads, T, C / heads]`.
+    fn part(qkv: &Tensor, heads: usize, index: usize) -> Result<Tensor> {
+        let (batch, tokens, channels) = qkv.dims3()?;
+        let part = qkv.narrow(2, index * channels / 3, channels / 3)?;
+        part.reshape((batch, tokens, heads, channels / 3 / heads))?.transpose(1, 2)?.contiguous()
+    }
+
+    pub(super) fn weights(
+        qkv: &Tensor,
+        heads: usize,
+        bias: Option<&Tensor>,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let (batch, tokens, channels) = qkv.dims3()?;
+        let width = channels / 3 / heads;
+        let (queries, keys) = ((part(qkv, heads, 0)? / (width as f64).sqrt())?, part(qkv, heads, 1)?);
+        let mut scores = queries.matmul(&keys.transpose(2, 3)?)?;
+        if let Some(bias) = bias {
+            scores = scores.broadcast_add(bias)?;
+        }
+        if let Some(mask) = mask {
+            let windows = mask.dim(0)?;
+            let grouped = scores.reshape((batch / windows, windows, heads, tokens, tokens))?;
+            let mask = mask.reshape((1, windows, 1, tokens, tokens))?;
+            scores = grouped.broadcast_add(&mask)?.reshape((batch, heads, tokens, tokens))?;
+        }
+        softmax(&scores)
+    }
+
+    /// Softmax over the last dimension, with a backward.
+    fn softmax(x: &Tensor) -> Result<Tensor> {
+        let shifted = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
+        shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::agrees;
+    use candle_core::Device;
+
+    #[test]
+    fn heads_of_any_width_agree_with_their_composition() -> Result<()> {
+        // A panel is 32 tokens or channels: below, at, and beyond it.
+        for (tokens, heads, width) in [(5, 2, 3), (33, 1, 32), (9, 2, 40)] {
+            agrees(&[&[3, tokens, 3 * heads * width]], |x| attention(&x[0], heads, None, None))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn windows_have_a_bias_and_a_mask() -> Result<()> {
+        let mask: Vec<f32> = (0..2 * 36).map(|i| if i % 5 == 0 { -100.0 } else { 0.0 }).collect();
+        agrees(&[&[4, 6, 24], &[2, 6, 6]], |x| {
+            let mask = Tensor::from_vec(mask.clone(), (2, 6, 6), &Device::Cpu)?.to_dtype(x[0].dtype())?;
+            attention(&x[0], 2, Some(&x[1]), Some(&mask))
+        })
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_errors() -> Result<()> {
+        let qkv = Tensor::zeros((4, 6, 24), candle_core::DType::F32, &Device::Cpu)?;
+        let square = |n: usize, side: usize| Tensor::zeros((n, side, side), qkv.dtype(), qkv.device());
+        assert!(attention(&qkv, 3, None, None).is_err());
+        assert!(attention(&qkv, 2, Some(&square(3, 6)?), None).is_err());
+        assert!(attention(&qkv, 2, None, Some(&square(3, 6)?)).is_err());
+        assert!(attention(&qkv, 2, Some(&square(2, 6)?), Some(&square(4, 6)?)).is_ok());
+        Ok(())
+    }
+}
