@@ -125,13 +125,14 @@ impl AdAutoMix {
             let text = format!("method.feature_stage is {stage}, but the network has {stages} stages");
             return Err(crate::Error::Recipe(text));
         }
-        let (stride, factor) = (student.backbone().stride(stage), config.generator.scale_factor);
+        let ((channels, stride), factor) =
+            (student.backbone().mixing_size(stage), config.generator.scale_factor);
         if stride != factor {
             let text =
                 format!("method.generator.upsampling_factor is {factor}, but the stage's stride is {stride}");
             return Err(crate::Error::Recipe(text));
         }
-        config.generator.channels = student.backbone().channels(stage);
+        config.generator.channels = channels;
         let generator_parameters = Parameters::trainable(seed, device);
         let generator = Generator::new(config.generator, generator_parameters.builder().pp("mix_block"))?;
         Ok(Self { config, student, teacher, generator, generator_parameters })
@@ -171,7 +172,8 @@ impl AdAutoMix {
         let features = self.teacher.fixed.backbone.features(images, &mut plain)?;
         let clean_logits = self.teacher.fixed.logits(&features.pooled, Head::Mixup)?.detach();
         plain.commit(1)?;
-        let feature = features.stages[config.feature_stage].detach();
+        let stage = config.feature_stage;
+        let feature = self.teacher.fixed.backbone.mixing_map(stage, &features.stages[stage])?.detach();
         drop(features);
         let projection = self.generator.project(&feature)?;
         let classifier_masks =

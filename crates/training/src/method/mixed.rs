@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use adautomix_backbones::{Backbone, Classifier, Head, Pass};
 use adautomix_losses::{batch_mean, binary_of_softmax, mix_targets, soft_ce};
-use adautomix_mixing::{Mixer, Place, Plan, Targets, View, registry};
+use adautomix_mixing::{Mixer, Need, Place, Plan, Targets, View, registry};
 use adautomix_random::Key;
 use adautomix_recipes::{LabelWeights, Loss, LossName, Method as MethodRecipe, Recipe};
 use candle_core::{Device, Tensor};
 
-use super::observed::{Observed, Observer};
+use super::observed::{Observed, Observer, attention};
 use super::{Inputs, Losses, Method, Shown};
 use crate::network::Build;
 use crate::{Error, Gradients, Network, Parameters, Result, top_1_and_5};
@@ -75,6 +75,11 @@ impl Mixed {
         let answer = logits.detach();
         let mut seen = View::of(&mixed.images);
         seen.logits = Some(&answer);
+        let attended;
+        if plan.needs().contains(&Need::MixedAttention) {
+            attended = attention(pass)?;
+            seen.attention = Some(&attended);
+        }
         let targets = plan.relabel(mixed.targets, &clean, &seen)?;
         Ok((logits, targets))
     }
@@ -139,7 +144,8 @@ impl Method for Mixed {
         let mut losses = Losses::new();
         let observed =
             self.observer.look(&self.student, &self.loss, inputs, &*plan, gradients, &mut losses)?;
-        let mut pass = Pass::train();
+        let watches = plan.needs().contains(&Need::MixedAttention);
+        let mut pass = if watches { Pass::train().watching() } else { Pass::train() };
         let (logits, targets) = self.forward(inputs, &*plan, &observed, &mut pass)?;
         let target = self.target(&inputs.labels, &targets, logits.device())?;
         let loss = loss(&self.loss, &logits, &target)?;
@@ -164,6 +170,10 @@ impl Method for Mixed {
         let observed = self.observer.look(&self.student, &self.loss, inputs, &*plan, gradients, losses)?;
         let mixed = plan.mix(&self.observer.view(inputs, &observed))?;
         let (partners, weights) = match mixed.targets {
+            Targets::Labels { partners, weights } if weights.len() == partners.len() => {
+                let batch = inputs.labels.len();
+                (partners, weights.repeat(batch))
+            }
             Targets::Labels { partners, weights } => (partners, weights),
             Targets::Soft(_) => (Vec::new(), Vec::new()),
         };

@@ -1,4 +1,4 @@
-//! What mixers look at beside the pictures: gradients, features, the classifier.
+//! What mixers look at beside the pictures: gradients, features, attention maps, the classifier.
 
 use adautomix_backbones::{self as backbones, Backbone, Head, Pass};
 use adautomix_mixing::{Need, Normalisation, Plan, View};
@@ -23,6 +23,7 @@ pub(super) struct Observer {
 pub(super) struct Observed {
     gradient: Option<Tensor>,
     features: Option<Tensor>,
+    attention: Option<Tensor>,
     head: Option<(Tensor, Tensor)>,
 }
 
@@ -64,22 +65,25 @@ impl Observer {
         } else if needs(Need::Gradient) {
             observed.gradient = Some(self.gradient(student, loss, inputs)?);
         }
+        let features = needs(Need::Head) || (needs(Need::Features) && self.frozen.is_none());
+        if features || needs(Need::Attention) {
+            let mut pass = Pass::eval().watching();
+            let backbone = &*student.fixed.backbone;
+            let hidden = backbone.features(&inputs.images, &mut pass)?.stages;
+            if features {
+                observed.features = Some(last_map(backbone, &hidden)?);
+            }
+            if needs(Need::Attention) {
+                observed.attention = Some(attention(&pass)?);
+            }
+        }
         if needs(Need::Head) {
             let linear = student.fixed.head(Head::OneHot);
             observed.head = Some((linear.weight().clone(), linear.bias().clone()));
-            observed.features = Some(last_map(&*student.fixed.backbone, &inputs.images)?);
-        } else if needs(Need::Features) {
-            observed.features = Some(match &self.frozen {
-                None => last_map(&*student.fixed.backbone, &inputs.images)?,
-                Some((backbone, side)) => {
-                    last_map(&**backbone, &interpolate(&inputs.images, Interpolation::Bilinear, [*side; 2])?)?
-                }
-            });
-        }
-        if needs(Need::Attention) || needs(Need::MixedAttention) {
-            let text =
-                "the network has no attention maps, which the method looks at: it is for vision transformers";
-            return Err(Error::Recipe(text.to_owned()));
+        } else if let (true, Some((backbone, side))) = (needs(Need::Features), &self.frozen) {
+            let images = interpolate(&inputs.images, Interpolation::Bilinear, [*side; 2])?;
+            let hidden = backbone.features(&images, &mut Pass::eval())?.stages;
+            observed.features = Some(last_map(&**backbone, &hidden)?);
         }
         Ok(observed)
     }
@@ -91,6 +95,7 @@ impl Observer {
         view.normalisation = Some(self.normalisation);
         view.gradient = observed.gradient.as_ref();
         view.features = observed.features.as_ref();
+        view.attention = observed.attention.as_ref();
         view.head = observed.head.as_ref().map(|(weight, bias)| (weight, bias));
         view
     }
@@ -129,13 +134,20 @@ impl Observer {
     }
 }
 
-/// The last map `[B, C, h, w]` of a network in evaluation mode.
-fn last_map(backbone: &dyn Backbone, images: &Tensor) -> Result<Tensor> {
-    let mut features = backbone.features(images, &mut Pass::eval())?;
-    match features.stages.pop() {
-        Some(map) => Ok(map.detach()),
+/// The last map `[B, C, h, w]` of a network.
+fn last_map(backbone: &dyn Backbone, hidden: &[Tensor]) -> Result<Tensor> {
+    match hidden.last() {
+        Some(last) => Ok(backbone.map(hidden.len() - 1, last)?.detach()),
         None => Err(Error::Recipe("the network has no stages".to_owned())),
     }
+}
+
+/// The attention maps that a pass has kept.
+pub(super) fn attention(pass: &Pass) -> Result<Tensor> {
+    pass.attention().cloned().ok_or_else(|| {
+        let text = "the method looks at attention maps, which only a transformer with a class token has";
+        Error::Recipe(text.to_owned())
+    })
 }
 
 fn at(store: &candle_core::backprop::GradStore, images: &Var) -> Result<Tensor> {
