@@ -30,12 +30,15 @@
 
 pub mod adautomix;
 pub mod area;
+pub mod comixup;
 pub mod cutmix;
 pub mod draw;
 mod error;
 mod mixer;
 pub mod mixup;
+pub mod puzzlemix;
 pub mod registry;
+pub mod swap;
 pub mod vanilla;
 
 pub use adautomix::{Generator, GeneratorConfig, MarginRule, Projection, apply_margin};

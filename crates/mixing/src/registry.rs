@@ -1,14 +1,22 @@
 //! Every mixer by name: the one place that lists them.
 
+use crate::comixup::CoMixup;
 use crate::cutmix::CutMix;
 use crate::mixup::MixUp;
+use crate::puzzlemix::PuzzleMix;
 use crate::vanilla::Vanilla;
 use crate::{Error, Mixer, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The mixers that exist, in the order of the paper's tables. A new one is a file of its own, and a line here.
-const ENTRIES: &[Entry] = &[Entry::of::<Vanilla>(), Entry::of::<MixUp>(), Entry::of::<CutMix>()];
+const ENTRIES: &[Entry] = &[
+    Entry::of::<Vanilla>(),
+    Entry::of::<MixUp>(),
+    Entry::of::<CutMix>(),
+    Entry::of::<PuzzleMix>(),
+    Entry::of::<CoMixup>(),
+];
 
 /// What there is to know about a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
