@@ -1,4 +1,5 @@
-//! Which block of which output shows which inputs: every output in turn is cut, given the others (Co-Mixup, Algorithm 1).
+//! Which block of which output shows which inputs: every output in turn is cut, given the others (Co-Mixup's iterative submodular
+//! minimisation).
 
 use super::{CoMixup, Threshold};
 use crate::Result;

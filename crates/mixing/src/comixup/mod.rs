@@ -263,3 +263,80 @@ pub fn blend(images: &Tensor, shown: &[Shown], blocks: usize) -> Result<Tensor> 
     );
     Ok(Tensor::from_vec(mixed, (outputs, channels, height, width), images.device())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn noise(shape: [usize; 4], rng: &mut ChaCha8Rng) -> Tensor {
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-2.0..2.0)).collect();
+        Tensor::from_vec(values, &shape, &Device::Cpu).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// Pictures of one colour: the mix shows how much of each there is. The last part of the batch has one picture.
+    #[test]
+    fn labels_weigh_what_is_shown_and_parts_do_not_mix() {
+        let rng = &mut ChaCha8Rng::seed_from_u64(1);
+        let colours: Vec<f32> = (0..7).map(|i| 1.0 + i as f32).collect();
+        let images = Tensor::new(colours.as_slice(), &Device::Cpu).unwrap().reshape((7, 1, 1, 1)).unwrap();
+        let images = images.broadcast_as((7, 3, 16, 8)).unwrap().contiguous().unwrap();
+        let noise = noise([7, 3, 16, 8], rng).affine(3.0, 0.0).unwrap().exp().unwrap();
+        let mut some_mixed = false;
+        for (gradient, threshold_type) in [
+            (&noise, Threshold::Hard),
+            (&noise, Threshold::Soft),
+            (&noise.zeros_like().unwrap(), Threshold::Hard),
+        ] {
+            let mixer = CoMixup { partition: 3, threshold_type, ..CoMixup::default() };
+            let plan = mixer.sample(7, 16, 8, rng).unwrap();
+            let mut view = View::of(&images);
+            view.gradient = Some(gradient);
+            let mixed = plan.mix(&view).unwrap();
+            let Targets::Labels { partners, weights } = mixed.targets else { unreachable!() };
+            some_mixed |= weights.iter().any(|&weight| weight > 0.0 && weight < 1.0);
+            for (i, picture) in values(&mixed.images).chunks_exact(3 * 16 * 8).enumerate() {
+                let mean = picture.iter().sum::<f32>() / picture.len() as f32;
+                let inputs = (0..3).map(|k| (weights[3 * i + k], partners[k][i] as usize));
+                let used: Vec<_> = inputs.filter(|(weight, _)| *weight > 0.0).collect();
+                let shown = used.iter().map(|(weight, input)| weight * colours[*input]).sum::<f32>();
+                assert!((mean - shown).abs() < 1e-4, "{mean} {shown}");
+                assert!(used.iter().all(|(_, input)| input / 3 == i / 3), "{used:?} in {i}");
+            }
+        }
+        assert!(some_mixed);
+    }
+
+    #[test]
+    fn threads_do_not_change_the_mix() {
+        let rng = &mut ChaCha8Rng::seed_from_u64(2);
+        let (images, gradient) = (noise([8, 3, 8, 8], rng), noise([8, 3, 8, 8], rng));
+        let mixer = CoMixup { partition: 3, ..CoMixup::default() };
+        let plan = mixer.sample(8, 8, 8, rng).unwrap();
+        let mut view = View::of(&images);
+        view.gradient = Some(&gradient);
+        let [one, three] = [1, 3].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            values(&pool.install(|| plan.mix(&view)).unwrap().images)
+        });
+        assert_eq!(one, three);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let rng = &mut ChaCha8Rng::seed_from_u64(3);
+        let mixer = CoMixup::default();
+        let wrong = mixer.sample(2, 10, 8, rng).err().unwrap().to_string();
+        assert_eq!(wrong, "pictures [10, 8], expected sides that `blocks`, 4, divides");
+        let images = Tensor::zeros((3, 3, 8, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let mut view = View::of(&images);
+        view.gradient = Some(&images);
+        assert!(mixer.sample(2, 8, 8, rng).unwrap().mix(&view).is_err());
+    }
+}

@@ -1,4 +1,5 @@
-//! Which block shows how much of which picture (PuzzleMix, Eq. 3): integer costs, and the labels that are cheapest.
+//! Which block shows how much of which picture: PuzzleMix's mask objective as integer costs, and the labels that are
+//! cheapest.
 
 use super::unary::Terms;
 use crate::Result;

@@ -16,6 +16,7 @@ use candle_core::Tensor;
 use rand::{Rng, RngCore};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use transport::Step;
 
 /// Blocks of two pictures, chosen by saliency (the gradient of the loss), the smoothness of the choice, and a share of
 /// Beta(a, a).
@@ -154,18 +155,18 @@ impl PuzzleMixPlan {
             .map(|(image, gradient)| grid.look(image, gradient, deviations))
             .collect();
         let table = mask::distances(self.mixer.labels);
-        let distances = match self.mixer.transport {
-            true => transport::distances(grid.places, self.mixer.transport_eps),
+        let steps = match self.mixer.transport {
+            true => transport::steps(grid.places, self.mixer.transport_eps),
             false => Vec::new(),
         };
         let mut mixed = vec![0f32; images.len()];
         let masks = mixed.par_chunks_exact_mut(picture).zip(&pictures).zip(&self.partner).map_init(
-            || (Solver::default(), Vec::new()),
-            |(solver, costs), ((mixed, own), &partner)| {
+            Solver::default,
+            |solver, ((mixed, own), &partner)| {
                 let pair = [own, &pictures[partner as usize]];
                 let mask = self.mask(pair, &grid, solver, &table)?;
                 let sources = match self.mixer.transport {
-                    true => grid.transported(pair, &mask, &distances, costs),
+                    true => grid.transported(pair, &mask, &steps),
                     false => [grid.unmoved(), grid.unmoved()],
                 };
                 grid.blend(mixed, pair.map(|picture| picture.image), &mask, &sources);
@@ -271,14 +272,13 @@ impl Grid {
         &self,
         [own, partner]: [&Picture<'_>; 2],
         mask: &[f32],
-        distances: &[f32],
-        costs: &mut Vec<f32>,
+        steps: &[Step],
     ) -> [Vec<Option<usize>>; 2] {
         let shown: Vec<f32> =
             (0..self.places * self.places).map(|place| mask[self.block_of(place)]).collect();
         let hidden: Vec<f32> = shown.iter().map(|shown| 1.0 - shown).collect();
         [(shown, own), (hidden, partner)].map(|(shown, picture)| {
-            transport::sources(&transport::plan(&shown, &picture.worth, distances, costs), &shown)
+            transport::sources(&transport::plan(&shown, &picture.worth, steps), &shown)
         })
     }
 
@@ -289,3 +289,6 @@ impl Grid {
         transport::add(mixed, images[1], &sources[1], self.side, |place| 1.0 - kept(place));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What it costs a block to show a picture, and a pair of blocks to show different ones (PuzzleMix, Eq. 4 and 5).
+//! What it costs a block to show a picture, and a pair of blocks to show different ones: the terms of PuzzleMix's mask objective.
 
 /// The costs of one mix with `B` blocks a side.
 #[derive(Clone, Debug)]

@@ -117,11 +117,11 @@ fn labelled(case: &Case, costs: &[Costs], b: usize, labels: usize) -> Result<Out
 fn transport(case: &Case) -> Result<Outputs> {
     let (images, shown) = (case.input("x")?, case.input("mask")?);
     let (side, channels, size) = (shown.dim(2)?, images.dim(1)?, images.dim(2)?);
-    let distances = transport::distances(side, case.param("t_eps")?);
+    let steps = transport::steps(side, case.param("t_eps")?);
     let (mut destinations, mut moved) = (Vec::new(), Vec::new());
     let saliency = rows::<f32>(&case.input("saliency_norm")?)?;
     for ((image, shown), saliency) in rows::<f32>(&images)?.iter().zip(rows::<f32>(&shown)?).zip(saliency) {
-        let plan = transport::plan(&shown, &saliency, &distances, &mut Vec::new());
+        let plan = transport::plan(&shown, &saliency, &steps);
         let sources = transport::sources(&plan, &shown);
         destinations.push(plan.iter().map(|place| place.map_or(-1, |place| place as i64)).collect());
         let mut result = vec![0f32; image.len()];
