@@ -1,5 +1,5 @@
-//! Which block of which output shows which inputs: every output in turn is cut, given the others (Co-Mixup's iterative submodular
-//! minimisation).
+//! Which block of which output shows which inputs: every output in turn is cut, given the others (the iterative submodular
+//! minimisation of Co-Mixup).
 
 use super::{CoMixup, Threshold};
 use crate::Result;
