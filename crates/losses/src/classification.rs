@@ -101,19 +101,28 @@ pub fn bce(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
 /// Binary cross-entropy of each class's softmax `p`, `-(t ln p + (1 - t) ln(1 - p))`, averaged over classes and batch:
 /// `logits` and `target` are `[B, K]`. The authors of Co-Mixup train with it.
 ///
+/// Both logarithms are of sums of exponentials, and exact for any logits. PyTorch's `BCELoss` of a softmax, in 32 bits,
+/// rounds `1 - p` to 0 where a logit is 17 above the rest: the class's loss then jumps from 17 to 100, and the gradient from
+/// below 1 to some 10 000.
+///
 /// # Errors
 /// If the shapes don't fit.
 pub fn binary_of_softmax(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
-    // Below this, whose logarithm is -87, a share counts as this: no infinity comes of a sure network.
-    const LEAST: f32 = 1.2e-38;
     let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
     let exponentials = shifted.exp()?;
     let sum = exponentials.sum_keepdim(1)?;
-    let own = exponentials.broadcast_div(&sum)?;
-    let others = sum.broadcast_sub(&exponentials)?.broadcast_div(&sum)?;
-    let floor = Tensor::full(LEAST, own.shape(), own.device())?.to_dtype(own.dtype())?;
-    let hit = (target * own.maximum(&floor)?.log()?)?;
-    let miss = (target.affine(-1.0, 1.0)? * others.maximum(&floor)?.log()?)?;
+    let log_sum = sum.log()?;
+    let classes = Tensor::arange(0, logits.dim(1)? as u32, logits.device())?;
+    let largest = logits.argmax_keepdim(1)?.broadcast_eq(&classes)?.to_dtype(logits.dtype())?;
+    let others = largest.affine(-1.0, 1.0)?;
+    // The sum over all classes but one loses nothing where the largest stays in it; without the largest it is a sum of its own.
+    let without_one = sum.broadcast_sub(&(&exponentials * &others)?)?.log()?;
+    let rest = (&shifted + (&largest * -1e30)?)?;
+    let second = rest.max_keepdim(1)?.detach();
+    let without_largest = (rest.broadcast_sub(&second)?.exp()?.sum_keepdim(1)?.log()? + second)?;
+    let not = ((without_one * others)? + largest.broadcast_mul(&without_largest)?)?;
+    let hit = (target * shifted.broadcast_sub(&log_sum)?)?;
+    let miss = (target.affine(-1.0, 1.0)? * not.broadcast_sub(&log_sum)?)?;
     (hit + miss)?.mean_all()?.neg()
 }
 
@@ -173,6 +182,36 @@ mod tests {
         let gradient = gradients.get(&logits).map(Tensor::to_vec2::<f32>).transpose()?.unwrap_or_default();
         assert_eq!(gradient, [[-0.5, 1.0, 0.0, 0.25]]);
         Ok(())
+    }
+
+    /// Against PyTorch's `BCELoss` of a softmax in 64 bits, which is exact up to logits 30 apart.
+    #[test]
+    fn binary_of_softmax_is_exact_for_sure_networks_too() -> Result<()> {
+        let check = |logits: [f32; 3], target: [f32; 3], value: f64, slope: [f64; 3]| -> Result<()> {
+            let logits = Var::new(&[logits], &Device::Cpu)?;
+            let loss = binary_of_softmax(&logits, &Tensor::new(&[target], &Device::Cpu)?)?;
+            let gradients = loss.backward()?;
+            let gradient: Vec<f32> =
+                gradients.get(&logits).map_or(Ok(vec![]), |g| g.flatten_all()?.to_vec1())?;
+            let found = [gradient.as_slice(), &[loss.to_scalar()?]].concat();
+            for (got, want) in found.into_iter().zip(slope.into_iter().chain([value])) {
+                assert!(
+                    (f64::from(got) - want).abs() <= 2e-6 * want.abs() + 1e-7,
+                    "{got} {want} in {gradient:?}"
+                );
+            }
+            assert_eq!(gradient.len(), 3);
+            Ok(())
+        };
+        let slope = [-0.038317725992033, 0.009057751987763, 0.029259974004371];
+        check([0.5, -1.25, 2.0], [0.25, 0.0, 0.75], 0.3926218683159955, slope)?;
+        let right = [-4.139801066281615e-5, 3.026448762708722e-5, 1.1133523035769843e-5];
+        check([10.0, 0.0, -1.0], [1.0, 0.0, 0.0], 4.139954881453183e-5, right)?;
+        let wrong = [0.6666666548529527, -0.5770195110550087, -0.08964713462870269];
+        check([20.0, 0.0, -1.0], [0.0, 1.0, 0.0], 13.22891275410902, wrong)?;
+        // Beyond what PyTorch's can do: its loss is at most 100 for each class, and its gradient is 0 there.
+        check([120.0, 0.0, -1.0], [0.0, 1.0, 0.0], (240.0 - 0.31326168751822286) / 3.0, wrong)?;
+        check([2.0, 2.0, 2.0], [1.0, 0.0, 0.0], 0.6365141682948128, [-1.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0])
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Every mixer by name: the one place that lists them.
 
 use crate::attentivemix::AttentiveMix;
+use crate::comixup::CoMixup;
 use crate::cutmix::CutMix;
 use crate::cutout::Cutout;
 use crate::fmix::FMix;
 use crate::gridmix::GridMix;
 use crate::manifoldmix::ManifoldMix;
 use crate::mixup::MixUp;
+use crate::puzzlemix::PuzzleMix;
 use crate::resizemix::ResizeMix;
 use crate::saliencygrafting::SaliencyGrafting;
 use crate::saliencymix::SaliencyMix;
@@ -32,6 +34,8 @@ const ENTRIES: &[Entry] = &[
     Entry::of::<SaliencyMix>(),
     Entry::of::<AttentiveMix>(),
     Entry::of::<SnapMix>(),
+    Entry::of::<PuzzleMix>(),
+    Entry::of::<CoMixup>(),
     Entry::of::<SaliencyGrafting>(),
     Entry::of::<Switch>(),
 ];
