@@ -39,6 +39,17 @@ impl Taps {
         })
     }
 
+    /// Bilinear with the outermost centres of input and output on each other (`align_corners=True`); an output of one
+    /// position is the first input.
+    pub fn bilinear_aligned(input: usize, output: usize) -> Self {
+        Self::build(input, output, |i| {
+            // The first position is 0 whatever the step, which an output of one position doesn't have.
+            let source = i as f64 * (input - 1) as f64 / (output - 1).max(1) as f64;
+            let (low, t) = (source.floor(), source.fract());
+            [(low as i64, 1.0 - t), (low as i64 + 1, t)]
+        })
+    }
+
     /// Bicubic convolution with `a = -0.75`, half-pixel centres, no antialiasing; taps outside repeat the edge.
     pub fn bicubic(input: usize, output: usize) -> Self {
         const A: f64 = -0.75;

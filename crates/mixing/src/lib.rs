@@ -29,6 +29,7 @@
 //! ```
 
 pub mod adautomix;
+pub mod aligned;
 pub mod area;
 pub mod cutmix;
 pub mod draw;

@@ -4,14 +4,16 @@ use crate::custom::{detached, on_kernels, output, slice, with_slices};
 use adautomix_kernels::resize::{self, Resize, Taps};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-/// How values between pixels are found. Pixel centres are at half positions (`align_corners=False`); nothing is smoothed
-/// before a reduction.
+/// How values between pixels are found. Pixel centres are at half positions (`align_corners=False`) unless it is said
+/// otherwise; nothing is smoothed before a reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interpolation {
     /// The pixel at `floor(i / scale)`.
     Nearest,
     /// Linear between the two nearest centres on each axis.
     Bilinear,
+    /// The same with the outermost centres before and after on each other (`align_corners=True`).
+    BilinearAligned,
     /// Cubic convolution with `a = -0.75` over four pixels on each axis.
     Bicubic,
 }
@@ -21,13 +23,14 @@ impl Interpolation {
         let taps = match self {
             Self::Nearest => Taps::nearest,
             Self::Bilinear => Taps::bilinear,
+            Self::BilinearAligned => Taps::bilinear_aligned,
             Self::Bicubic => Taps::bicubic,
         };
         Resize { rows: taps(height, out_height), columns: taps(width, out_width) }
     }
 }
 
-/// Resizes `x` `[B, C, h, w]` to `size` `[H, W]`, as PyTorch's `interpolate` with `align_corners=False`.
+/// Resizes `x` `[B, C, h, w]` to `size` `[H, W]`, as PyTorch's `interpolate`.
 ///
 /// # Errors
 /// If a side is 0.
@@ -144,7 +147,8 @@ mod tests {
 
     #[test]
     fn resizing_agrees_with_its_matrices() -> Result<()> {
-        for mode in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic] {
+        use Interpolation::{Bicubic, Bilinear, BilinearAligned, Nearest};
+        for mode in [Nearest, Bilinear, BilinearAligned, Bicubic] {
             agrees(&[&[2, 3, 5, 4]], |x| interpolate(&x[0], mode, [12, 9]))?;
             agrees(&[&[1, 2, 9, 7]], |x| interpolate(&x[0], mode, [4, 7]))?;
             agrees(&[&[2, 3, 4, 5]], |x| upsample_softmax(&x[0], mode, [8, 15]))?;
