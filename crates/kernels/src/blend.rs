@@ -109,9 +109,21 @@ impl Blend<'_> {
 /// A rectangle of pixels `[row1, column1, row2, column2]`, half open.
 pub type Area = [usize; 4];
 
-/// Copies `images`, with the pixels of `area` taken from the partner: `[images, channels, height, width]`.
+/// Where pasted pixels come from: `[M, channels, height, width]`, read from `corner` on.
+#[derive(Clone, Copy, Debug)]
+pub struct Patches<'a> {
+    /// All values.
+    pub pixels: &'a [f32],
+    /// Rows and columns of a patch.
+    pub size: [usize; 2],
+    /// The row and the column that go to the upper left pixel of the box.
+    pub corner: [usize; 2],
+}
+
+/// Copies `images` `[B, channels, height, width]`, with the pixels of `area` taken from the patch `partner[b]`.
 pub fn paste(
     images: &[f32],
+    patches: Patches<'_>,
     partner: &[u32],
     channels: usize,
     size: [usize; 2],
@@ -121,16 +133,41 @@ pub fn paste(
     let [height, width] = size;
     let [row1, column1, row2, column2] = area;
     let image = channels * height * width;
+    let patch = channels * patches.size[0] * patches.size[1];
     mixed.par_chunks_mut(image).zip(images.par_chunks(image)).zip(partner).for_each(
         |((mixed, own), &partner)| {
             mixed.copy_from_slice(own);
-            let other = &images[partner as usize * image..][..image];
+            let other = &patches.pixels[partner as usize * patch..][..patch];
             for channel in 0..channels {
                 for row in row1..row2 {
-                    let at = (channel * height + row) * width;
-                    mixed[at + column1..at + column2].copy_from_slice(&other[at + column1..at + column2]);
+                    let to = (channel * height + row) * width;
+                    let source = channel * patches.size[0] + patches.corner[0] + row - row1;
+                    let from = source * patches.size[1] + patches.corner[1];
+                    mixed[to + column1..to + column2].copy_from_slice(&other[from..from + column2 - column1]);
                 }
             }
+        },
+    );
+}
+
+/// `mixed[b] = mask · images[b] + (1 - mask) · images[partner[b]]`, where all images `[channels, pixels]` share the mask
+/// `[pixels]`.
+pub fn mask(images: &[f32], partner: &[u32], channels: usize, mask: &[f32], mixed: &mut [f32]) {
+    let image = channels * mask.len();
+    mixed.par_chunks_mut(image).zip(images.par_chunks(image)).zip(partner).for_each(
+        |((mixed, own), &partner)| {
+            let other = &images[partner as usize * image..][..image];
+            vectorised(
+                #[inline(always)]
+                || {
+                    let maps = mixed.chunks_mut(mask.len()).zip(own.chunks(mask.len()));
+                    for ((mixed, own), other) in maps.zip(other.chunks(mask.len())) {
+                        for (((mixed, own), other), mask) in mixed.iter_mut().zip(own).zip(other).zip(mask) {
+                            *mixed = mask * own + (1.0 - mask) * other;
+                        }
+                    }
+                },
+            );
         },
     );
 }
@@ -159,7 +196,18 @@ mod tests {
     fn only_the_box_comes_from_the_partner() {
         let images: Vec<f32> = (0..12).map(|i| i as f32).collect();
         let mut mixed = [0.0; 12];
-        paste(&images, &[1, 0], 1, [2, 3], [1, 0, 2, 2], &mut mixed);
+        let whole = Patches { pixels: &images, size: [2, 3], corner: [1, 0] };
+        paste(&images, whole, &[1, 0], 1, [2, 3], [1, 0, 2, 2], &mut mixed);
         assert_eq!(mixed, [0.0, 1.0, 2.0, 9.0, 10.0, 5.0, 6.0, 7.0, 8.0, 3.0, 4.0, 11.0]);
+        let patches = Patches { pixels: &[-1.0, -2.0, -3.0, -4.0], size: [2, 1], corner: [0, 0] };
+        paste(&images, patches, &[1, 1], 1, [2, 3], [0, 2, 2, 3], &mut mixed);
+        assert_eq!(mixed, [0.0, 1.0, -3.0, 3.0, 4.0, -4.0, 6.0, 7.0, -3.0, 9.0, 10.0, -4.0]);
+    }
+
+    #[test]
+    fn a_mask_weighs_the_sample_and_what_it_leaves_the_partner() {
+        let (images, mut mixed) = ([1.0, 2.0, 3.0, 4.0, 50.0, 60.0, 70.0, 80.0], [0.0; 8]);
+        mask(&images, &[1, 1], 2, &[1.0, 0.5], &mut mixed);
+        assert_eq!(mixed, [1.0, 31.0, 3.0, 42.0, 50.0, 60.0, 70.0, 80.0]);
     }
 }

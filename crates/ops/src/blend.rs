@@ -1,10 +1,10 @@
-//! Blends of images that are gathered from a batch: by masks, by constant weights, by a box.
+//! Blends of images that are gathered from a batch: by masks, by constant weights, by boxes and what is pasted there.
 //!
 //! `partners` are `N` lists of one image for each sample: sample `b` is made of the images `partners[0][b] …
 //! partners[N-1][b]`. Nothing is copied to gather them.
 
 use crate::custom::{detached, on_kernels, output, slice, with_slices};
-use adautomix_kernels::blend::{self, Blend, Weights};
+use adautomix_kernels::blend::{self, Blend, Patches, Weights};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 /// `mixed[b] = sum_i mask[b, i] · images[partners[i][b]]` (Eq. 7 of the paper): `images` `[M, C, H, W]`, `mask`
@@ -51,19 +51,78 @@ pub fn linear_mix(images: &Tensor, partners: &[Vec<u32>], weights: &[f32]) -> Re
 /// # Errors
 /// If the area doesn't lie in the image or a partner is out of range.
 pub fn paste_box(images: &Tensor, partner: &[u32], area: [usize; 4]) -> Result<Tensor> {
-    let (batch, channels, height, width) = images.dims4()?;
+    let (batch, _, height, width) = images.dims4()?;
     check_partners("paste_box", &[partner.to_vec()], batch)?;
     let [row1, column1, row2, column2] = area;
     if partner.len() != batch || row1 > row2 || column1 > column2 || row2 > height || column2 > width {
         bail!("paste_box: box {area:?} with {} partners in {:?}", partner.len(), images.dims());
     }
+    paste(images, images, partner, area, [row1, column1])
+}
+
+/// `images` `[B, C, H, W]` with the patch `partner[b]` of `patches` `[M, C, h, w]` in `area` `[row1, column1, row2, column2]`
+/// (half open), which is of its size.
+///
+/// # Errors
+/// If the area doesn't lie in the image or isn't as large as a patch, or a partner is out of range.
+pub fn paste_patches(images: &Tensor, patches: &Tensor, partner: &[u32], area: [usize; 4]) -> Result<Tensor> {
+    let (batch, channels, height, width) = images.dims4()?;
+    let (count, depth, rows, columns) = patches.dims4()?;
+    check_partners("paste_patches", &[partner.to_vec()], count)?;
+    let [row1, column1, row2, column2] = area;
+    let fits = row1 + rows == row2 && column1 + columns == column2 && depth == channels;
+    if partner.len() != batch || !fits || row2 > height || column2 > width {
+        bail!(
+            "paste_patches: patches {:?} in box {area:?} of {:?}, {} partners",
+            patches.dims(),
+            images.dims(),
+            partner.len()
+        );
+    }
+    paste(images, patches, partner, area, [0, 0])
+}
+
+/// What both kinds of pasting share: the pixels of `patches` from `corner` on go to `area`.
+fn paste(
+    images: &Tensor,
+    patches: &Tensor,
+    partner: &[u32],
+    area: [usize; 4],
+    corner: [usize; 2],
+) -> Result<Tensor> {
+    if !on_kernels(images) || images.track_op() || patches.track_op() {
+        return composed::paste(images, patches, partner, area, corner);
+    }
+    let (_, channels, height, width) = images.dims4()?;
+    let (_, _, rows, columns) = patches.dims4()?;
+    let (images, patches) = (images.contiguous()?, patches.contiguous()?);
+    let mut mixed = vec![0.0; images.elem_count()];
+    with_slices([&images, &patches], |[images, pixels]| {
+        let patches = Patches { pixels, size: [rows, columns], corner };
+        blend::paste(images, patches, partner, channels, [height, width], area, &mut mixed);
+        Ok(())
+    })?;
+    Tensor::from_vec(mixed, images.shape(), images.device())
+}
+
+/// `mask · images[b] + (1 - mask) · images[partner[b]]` for `images` `[B, C, H, W]` and one mask for the whole batch: `H · W`
+/// constants, row by row.
+///
+/// # Errors
+/// If the mask isn't as large as an image or a partner is out of range.
+pub fn mask_mix(images: &Tensor, partner: &[u32], mask: &[f32]) -> Result<Tensor> {
+    let (batch, channels, height, width) = images.dims4()?;
+    check_partners("mask_mix", &[partner.to_vec()], batch)?;
+    if partner.len() != batch || mask.len() != height * width {
+        bail!("mask_mix: {} weights and {} partners for {:?}", mask.len(), partner.len(), images.dims());
+    }
     if !on_kernels(images) || images.track_op() {
-        return composed::paste_box(images, partner, area);
+        return composed::mask_mix(images, partner, mask);
     }
     let images = images.contiguous()?;
     let mut mixed = vec![0.0; images.elem_count()];
     with_slices([&images], |[images]| {
-        blend::paste(images, partner, channels, [height, width], area, &mut mixed);
+        blend::mask(images, partner, channels, mask, &mut mixed);
         Ok(())
     })?;
     Tensor::from_vec(mixed, images.shape(), images.device())
@@ -196,15 +255,34 @@ mod composed {
         })
     }
 
-    pub(super) fn paste_box(images: &Tensor, partner: &[u32], area: [usize; 4]) -> Result<Tensor> {
+    pub(super) fn paste(
+        images: &Tensor,
+        patches: &Tensor,
+        partner: &[u32],
+        area: [usize; 4],
+        corner: [usize; 2],
+    ) -> Result<Tensor> {
         let (_, _, height, width) = images.dims4()?;
         let [row1, column1, row2, column2] = area;
         let inside =
             |i: usize| (row1..row2).contains(&(i / width)) && (column1..column2).contains(&(i % width));
         let inside: Vec<u8> = (0..height * width).map(|i| u8::from(inside(i))).collect();
         let inside = Tensor::from_vec(inside, (1, 1, height, width), images.device())?;
-        let other = images.index_select(&Tensor::new(partner, images.device())?, 0)?;
+        let other = patches
+            .index_select(&Tensor::new(partner, images.device())?, 0)?
+            .narrow(2, corner[0], row2 - row1)?
+            .narrow(3, corner[1], column2 - column1)?
+            .pad_with_zeros(2, row1, height - row2)?
+            .pad_with_zeros(3, column1, width - column2)?;
         inside.broadcast_as(images.shape())?.where_cond(&other, images)
+    }
+
+    pub(super) fn mask_mix(images: &Tensor, partner: &[u32], mask: &[f32]) -> Result<Tensor> {
+        let (_, _, height, width) = images.dims4()?;
+        let mask = Tensor::new(mask, images.device())?.to_dtype(images.dtype())?;
+        let mask = mask.reshape((1, 1, height, width))?;
+        let other = images.index_select(&Tensor::new(partner, images.device())?, 0)?;
+        images.broadcast_mul(&mask)? + other.broadcast_mul(&mask.affine(-1.0, 1.0)?)?
     }
 }
 
@@ -224,13 +302,27 @@ mod tests {
 
     #[test]
     fn pasting_agrees_with_its_composition() -> Result<()> {
-        let images = values(&[3, 2, 5, 4], 1)?;
+        let (images, patches) = (values(&[3, 2, 5, 4], 1)?, values(&[4, 2, 3, 2], 2)?);
+        let flat = |tensor: Tensor| tensor.flatten_all()?.to_vec1::<f32>();
         for area in [[1, 0, 4, 3], [0, 0, 5, 4], [2, 2, 2, 4]] {
-            let rows = paste_box(&images, &[2, 0, 0], area)?.flatten_all()?.to_vec1::<f32>()?;
-            let mask = composed::paste_box(&images, &[2, 0, 0], area)?.flatten_all()?.to_vec1::<f32>()?;
-            assert_eq!(rows, mask);
+            let composed = composed::paste(&images, &images, &[2, 0, 0], area, [area[0], area[1]])?;
+            assert_eq!(flat(paste_box(&images, &[2, 0, 0], area)?)?, flat(composed)?);
         }
-        agrees(&[&[3, 2, 5, 4]], |x| paste_box(&x[0], &[2, 0, 0], [1, 0, 4, 3]))
+        let area = [2, 1, 5, 3];
+        let composed = composed::paste(&images, &patches, &[3, 0, 0], area, [0, 0])?;
+        assert_eq!(flat(paste_patches(&images, &patches, &[3, 0, 0], area)?)?, flat(composed)?);
+        agrees(&[&[3, 2, 5, 4]], |x| paste_box(&x[0], &[2, 0, 0], [1, 0, 4, 3]))?;
+        agrees(&[&[3, 2, 5, 4], &[4, 2, 3, 2]], |x| paste_patches(&x[0], &x[1], &[3, 0, 0], area))
+    }
+
+    #[test]
+    fn a_shared_mask_agrees_with_its_composition() -> Result<()> {
+        let images = values(&[3, 2, 3, 3], 1)?;
+        let mask: Vec<f32> = (0..9).map(|i| i as f32 / 8.0).collect();
+        let close =
+            (mask_mix(&images, &[2, 0, 0], &mask)? - composed::mask_mix(&images, &[2, 0, 0], &mask)?)?;
+        assert!(close.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()? < 1e-6);
+        agrees(&[&[3, 2, 3, 3]], |x| mask_mix(&x[0], &[2, 0, 0], &mask))
     }
 
     #[test]
@@ -243,6 +335,10 @@ mod tests {
         assert!(linear_mix(&images, &[vec![0, 1], vec![1, 0]], &[0.5; 3]).is_err());
         assert!(paste_box(&images, &[1, 0], [0, 0, 3, 1]).is_err());
         assert!(paste_box(&images, &[1], [0, 0, 1, 1]).is_err());
+        assert!(paste_patches(&images, &images, &[1, 0], [0, 0, 1, 2]).is_err());
+        assert!(paste_patches(&images, &images, &[1, 0], [1, 0, 3, 2]).is_err());
+        assert!(mask_mix(&images, &[1, 0], &[1.0; 3]).is_err());
+        assert!(mask_mix(&images, &[1, 2], &[1.0; 4]).is_err());
         Ok(())
     }
 }

@@ -42,7 +42,7 @@ mod pool;
 mod update;
 
 pub use activation::{gelu, relu};
-pub use blend::{linear_mix, mix_images, paste_box};
+pub use blend::{linear_mix, mask_mix, mix_images, paste_box, paste_patches};
 pub use cosine::cosine_similarity;
 pub use cross_entropy::{Reduction, cross_entropy, soft_cross_entropy};
 pub use interpolate::{Interpolation, interpolate, upsample_softmax};
