@@ -31,15 +31,25 @@
 pub mod adautomix;
 pub mod aligned;
 pub mod area;
+mod assignment;
 pub mod cutmix;
 pub mod draw;
 mod error;
 mod mixer;
+pub mod mixpro;
 pub mod mixup;
+pub mod recursivemix;
 pub mod registry;
+pub mod smmix;
+pub mod tokenmix;
+pub mod tokenmixup;
+pub mod tokens;
+pub mod transmix;
 pub mod vanilla;
+mod variant;
 
 pub use adautomix::{Generator, GeneratorConfig, MarginRule, Projection, apply_margin};
 pub use draw::{Draw, DrawPair};
 pub use error::{Error, Result};
 pub use mixer::{Mixed, Mixer, Need, Normalisation, Place, Plan, Targets, View};
+pub use variant::Variant;

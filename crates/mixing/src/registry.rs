@@ -1,14 +1,30 @@
 //! Every mixer by name: the one place that lists them.
 
 use crate::cutmix::CutMix;
+use crate::mixpro::MixPro;
 use crate::mixup::MixUp;
+use crate::recursivemix::RecursiveMix;
+use crate::smmix::SmMix;
+use crate::tokenmix::TokenMix;
+use crate::tokenmixup::TokenMixup;
+use crate::transmix::TransMix;
 use crate::vanilla::Vanilla;
 use crate::{Error, Mixer, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The mixers that exist, in the order of the paper's tables. A new one is a file of its own, and a line here.
-const ENTRIES: &[Entry] = &[Entry::of::<Vanilla>(), Entry::of::<MixUp>(), Entry::of::<CutMix>()];
+const ENTRIES: &[Entry] = &[
+    Entry::of::<Vanilla>(),
+    Entry::of::<MixUp>(),
+    Entry::of::<CutMix>(),
+    Entry::of::<TransMix>(),
+    Entry::of::<TokenMix>(),
+    Entry::of::<SmMix>(),
+    Entry::of::<MixPro>(),
+    Entry::of::<TokenMixup>(),
+    Entry::of::<RecursiveMix>(),
+];
 
 /// What there is to know about a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +80,19 @@ fn defaults<M: Registered>() -> Parameters {
 }
 
 fn build_one<M: Registered>(parameters: Parameters) -> Result<Box<dyn Mixer>> {
+    Ok(Box::new(read::<M>(parameters)?))
+}
+
+/// A mixer whose type is known, with parameters that are not given at their default: for steps that do more with it than
+/// any mixer can.
+///
+/// # Errors
+/// If a parameter is unknown to it or out of range.
+pub fn read<M: Registered>(parameters: Parameters) -> Result<M> {
     let mixer: M = serde_json::from_value(parameters.into())
         .map_err(|error| Error::Parameters { mixer: M::FACTS.name, reason: error.to_string() })?;
     mixer.validate()?;
-    Ok(Box::new(mixer))
+    Ok(mixer)
 }
 
 /// The mixers that exist, in the order of the paper's tables.
