@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// MaskMix: each sample keeps random cells of its own, and takes the others from its partner. Progressive attention
 /// labelling: the sample's label weighs `c · attention + (1 - c) · area`, the share of the class token's attention, in the
-/// clean picture, to the tokens that are kept, and the share of pixels; `c` is the cosine of the angle between the target
+/// clean picture, to the tokens that are kept, and the share of cells; `c` is the cosine of the angle between the target
 /// by area and the network's answer to the mixed picture.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -96,16 +96,38 @@ impl MixProPlan {
         self.kept[sample][row / self.patch * self.columns + column / self.patch]
     }
 
-    /// The share of a clean sample's attention that goes to the tokens it keeps, `[B]`; that of pixels where there is none.
-    pub fn attended(&self, attention: &ClassAttention, size: [usize; 2], areas: &[f64]) -> Vec<f64> {
+    /// Checks that the plan is for `images`.
+    fn check(&self, images: &Tensor) -> Result<()> {
+        let (batch, _, height, width) = images.dims4()?;
+        let cells = height.div_ceil(self.patch) * self.columns;
+        let samples = [self.kept.len(), self.partner.len()] == [batch; 2];
+        if samples
+            && width.div_ceil(self.patch) == self.columns
+            && self.kept.iter().all(|kept| kept.len() == cells)
+        {
+            return Ok(());
+        }
+        let expected = format!("{} pictures of {} cells in a row", self.partner.len(), self.columns);
+        Err(Error::Shape { what: "images", got: images.dims().to_vec(), expected })
+    }
+
+    /// The share of cells that each sample keeps, `[B]`: that of pixels, where no cell is cut at the border.
+    fn areas(&self) -> Vec<f64> {
+        let share =
+            |cells: &Vec<bool>| cells.iter().filter(|&&kept| kept).count() as f64 / cells.len() as f64;
+        self.kept.iter().map(share).collect()
+    }
+
+    /// The share of a clean sample's attention that goes to the tokens it keeps, `[B]`; that of cells where there is none.
+    pub fn attended(&self, attention: &ClassAttention, size: [usize; 2]) -> Vec<f64> {
         let [rows, columns] = attention.grid();
-        let share = |(sample, &area): (usize, &f64)| {
+        let share = |(sample, area): (usize, f64)| {
             let kept = |[row, column]: [usize; 2]| {
                 self.kept(sample, [row * size[0] / rows, column * size[1] / columns])
             };
             attention.share(sample, kept, area)
         };
-        areas.iter().enumerate().map(share).collect()
+        self.areas().into_iter().enumerate().map(share).collect()
     }
 
     /// How near the answer to each mixed sample is to its target by area, `[B]`: the cosine of the angle between them.
@@ -157,17 +179,17 @@ impl Plan for MixProPlan {
     }
 
     fn mix(&self, view: &View<'_>) -> Result<Mixed> {
-        let (images, areas) =
-            patchwork(view.images, &self.partner, |sample, pixel| self.kept(sample, pixel))?;
-        Ok(Mixed { images, targets: Targets::shares(&self.partner, areas) })
+        self.check(view.images)?;
+        let (images, _) = patchwork(view.images, &self.partner, |sample, pixel| self.kept(sample, pixel))?;
+        Ok(Mixed { images, targets: Targets::shares(&self.partner, self.areas()) })
     }
 
-    fn relabel(&self, targets: Targets, clean: &View<'_>, mixed: &View<'_>) -> Result<Targets> {
+    fn relabel(&self, _: Targets, clean: &View<'_>, mixed: &View<'_>) -> Result<Targets> {
+        self.check(clean.images)?;
         let (_, _, height, width) = clean.images.dims4()?;
-        let Targets::Labels { weights, .. } = targets else { return Ok(targets) };
-        let areas: Vec<f64> = weights.iter().step_by(2).map(|&own| f64::from(own)).collect();
+        let areas = self.areas();
         let attention = ClassAttention::of(clean.attention()?, clean.images)?;
-        let attended = self.attended(&attention, [height, width], &areas);
+        let attended = self.attended(&attention, [height, width]);
         let trust = self.trust(clean.labels()?, &areas, mixed.logits()?)?;
         let own = trust
             .iter()
@@ -221,6 +243,9 @@ mod tests {
         assert_eq!(own([100.0, -100.0, -100.0])?, [0.5, 0.5]);
         // An answer without an opinion: the cosine is 1 / √3.
         assert!((f64::from(own([0.0; 3])?[0]) - (0.5 + 0.5 / 3f64.sqrt())).abs() < 1e-6);
+        let two = Tensor::zeros((2, 1, 1, 2), DType::F32, &Device::Cpu)?;
+        let error = plan.mix(&View::of(&two)).unwrap_err().to_string();
+        assert_eq!(error, "images [2, 1, 1, 2], expected 1 pictures of 2 cells in a row");
         clean.labels = Some(&[3]);
         let logits = Tensor::zeros((1, 3), DType::F32, &Device::Cpu)?;
         let mut seen = View::of(&images);

@@ -88,8 +88,9 @@ fn smmix(case: &Case) -> Result<Outputs> {
     let inside = |at: usize, low: usize, pixels: usize| {
         (low * (pixels / grid)..(low + side) * (pixels / grid)).contains(&at)
     };
+    // The mask of the cases is 1 where the source went, in the mixed picture.
     let source = |i: usize| {
-        let ([row, column], pixel) = (squares[i / (height * width)][1], i % (height * width));
+        let ([row, column], pixel) = (squares[i / (height * width)][0], i % (height * width));
         f32::from(u8::from(inside(pixel / width, row, height) && inside(pixel % width, column, width)))
     };
     let mask: Vec<f32> = (0..batch * height * width).map(source).collect();
@@ -117,8 +118,7 @@ fn mixpro(case: &Case) -> Result<Outputs> {
     let made = plan.mix(&clean)?;
     let [areas, _] = pair_weights(&made.targets)?;
     let (_, _, height, width) = images.dims4()?;
-    let exact: Vec<f64> = areas.iter().map(|&area| f64::from(area)).collect();
-    let attended = plan.attended(&ClassAttention::of(&attention, &images)?, [height, width], &exact);
+    let attended = plan.attended(&ClassAttention::of(&attention, &images)?, [height, width]);
     let mut seen = View::of(&made.images);
     seen.logits = Some(&logits);
     let [own, _] = pair_weights(&plan.relabel(made.targets, &clean, &seen)?)?;
