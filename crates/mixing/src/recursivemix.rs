@@ -85,9 +85,9 @@ pub struct RecursiveMixPlan {
     pub interpolation: Interpolation,
 }
 
-/// Which of `old` samples is pasted into each of `batch`: the same one of an older batch, from the start again where that
+/// Which of `old` samples is pasted into each of `batch`: the one of the same place, from the start again where the old batch
 /// was smaller.
-fn history(batch: usize, old: usize) -> Vec<u32> {
+pub fn sources(batch: usize, old: usize) -> Vec<u32> {
     (0..batch).map(|sample| (sample % old.max(1)) as u32).collect()
 }
 
@@ -109,7 +109,7 @@ impl RecursiveMixPlan {
             let expected = format!("[M, {classes}], M at least 1");
             return Err(Error::Shape { what: "old targets", got: old.dims().to_vec(), expected });
         }
-        let old = old.index_select(&Tensor::new(history(batch, count), own.device())?, 0)?;
+        let old = old.index_select(&Tensor::new(sources(batch, count), own.device())?, 0)?;
         Ok(((own * lambda)? + (old * (1.0 - lambda))?)?)
     }
 
@@ -134,7 +134,7 @@ impl RecursiveMixPlan {
             }
             Interpolation::Bilinear => resize_aligned(&old, size)?,
         };
-        Ok(adautomix_ops::paste_patches(images, &patches, &history(batch, patches.dim(0)?), area)?)
+        Ok(adautomix_ops::paste_patches(images, &patches, &sources(batch, patches.dim(0)?), area)?)
     }
 }
 

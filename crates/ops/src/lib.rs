@@ -39,6 +39,7 @@ mod mask_attention;
 #[cfg(test)]
 mod oracle;
 mod pool;
+mod roi_align;
 mod update;
 
 pub use activation::{gelu, relu};
@@ -49,4 +50,5 @@ pub use interpolate::{Interpolation, interpolate, upsample_softmax};
 pub use layer_norm::{layer_norm, layer_norm_channels_first};
 pub use mask_attention::{MaskAttention, mask_attention};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
+pub use roi_align::roi_align;
 pub use update::{Sgd, accumulate, moving_average, overwrite, scale, sgd_step, squared_norm};
