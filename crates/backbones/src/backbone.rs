@@ -32,6 +32,11 @@ pub trait Backbone: Send + Sync {
         Ok(hidden.clone())
     }
 
+    /// Whether what goes from stage to stage is a map `[B, C, h, w]` as it is.
+    fn passes_maps(&self) -> bool {
+        true
+    }
+
     /// The map `[B, C, h, w]` that the published experiments show to mixing modules after a stage.
     ///
     /// # Errors

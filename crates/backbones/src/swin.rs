@@ -288,6 +288,10 @@ impl Backbone for Swin {
         }
     }
 
+    fn passes_maps(&self) -> bool {
+        false
+    }
+
     fn channels(&self, stage: usize) -> usize {
         self.config.channels(stage)
     }

@@ -138,6 +138,10 @@ impl Backbone for Vit {
         patches.transpose(1, 2)?.contiguous()?.reshape((batch, channels, self.side(), self.side()))
     }
 
+    fn passes_maps(&self) -> bool {
+        false
+    }
+
     fn channels(&self, _: usize) -> usize {
         self.config.embed_dim
     }

@@ -43,9 +43,25 @@ impl Mixer for CutMix {
         width: usize,
         rng: &mut dyn RngCore,
     ) -> Result<Box<dyn Plan>> {
+        Ok(Box::new(self.draw(batch, height, width, rng)?))
+    }
+}
+
+impl CutMix {
+    /// The draws for a batch, for methods that do something else with the same box.
+    ///
+    /// # Errors
+    /// If the parameter is out of range.
+    pub fn draw(
+        &self,
+        batch: usize,
+        height: usize,
+        width: usize,
+        rng: &mut dyn RngCore,
+    ) -> Result<CutMixPlan> {
         let lambda = draw::beta(self.beta_parameter, rng)?;
         let center = draw::pixel(height, width, rng);
-        Ok(Box::new(CutMixPlan { lambda, center, partner: draw::avoiding_fixed_points(batch, rng) }))
+        Ok(CutMixPlan { lambda, center, partner: draw::avoiding_fixed_points(batch, rng) })
     }
 }
 

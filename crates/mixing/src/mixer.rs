@@ -225,6 +225,11 @@ impl Targets {
         Self::Labels { partners: with_identity(partner), weights: vec![lambda as f32, (1.0 - lambda) as f32] }
     }
 
+    /// Samples and their partners, each sample of a weight of its own and its partner of what is left.
+    pub(crate) fn shares(partner: &[u32], own: Vec<f64>) -> Self {
+        Self::pairs(partner, own.into_iter().map(|own| [own as f32, (1.0 - own) as f32]).collect())
+    }
+
     /// Samples and their partners, each sample `[own, partner's]` with weights of its own.
     pub fn pairs(partner: &[u32], weights: Vec<[f32; 2]>) -> Self {
         Self::Labels { partners: with_identity(partner), weights: weights.into_flattened() }

@@ -7,14 +7,20 @@ use crate::cutout::Cutout;
 use crate::fmix::FMix;
 use crate::gridmix::GridMix;
 use crate::manifoldmix::ManifoldMix;
+use crate::mixpro::MixPro;
 use crate::mixup::MixUp;
 use crate::puzzlemix::PuzzleMix;
+use crate::recursivemix::RecursiveMix;
 use crate::resizemix::ResizeMix;
 use crate::saliencygrafting::SaliencyGrafting;
 use crate::saliencymix::SaliencyMix;
+use crate::smmix::SmMix;
 use crate::smoothmix::SmoothMix;
 use crate::snapmix::SnapMix;
 use crate::switch::Switch;
+use crate::tokenmix::TokenMix;
+use crate::tokenmixup::TokenMixup;
+use crate::transmix::TransMix;
 use crate::vanilla::Vanilla;
 use crate::{Error, Mixer, Result};
 use serde::Serialize;
@@ -37,6 +43,12 @@ const ENTRIES: &[Entry] = &[
     Entry::of::<PuzzleMix>(),
     Entry::of::<CoMixup>(),
     Entry::of::<SaliencyGrafting>(),
+    Entry::of::<RecursiveMix>(),
+    Entry::of::<TransMix>(),
+    Entry::of::<TokenMix>(),
+    Entry::of::<SmMix>(),
+    Entry::of::<MixPro>(),
+    Entry::of::<TokenMixup>(),
     Entry::of::<Switch>(),
 ];
 
@@ -103,10 +115,19 @@ fn defaults<M: Registered>() -> Parameters {
 }
 
 fn build_one<M: Registered>(parameters: Parameters) -> Result<Box<dyn Mixer>> {
+    Ok(Box::new(read::<M>(parameters)?))
+}
+
+/// A mixer whose type is known, with parameters that are not given at their default: for steps that do more with it than
+/// any mixer can.
+///
+/// # Errors
+/// If a parameter is unknown to it or out of range.
+pub fn read<M: Registered>(parameters: Parameters) -> Result<M> {
     let mixer: M = serde_json::from_value(parameters.into())
         .map_err(|error| Error::Parameters { mixer: M::FACTS.name, reason: error.to_string() })?;
     mixer.validate()?;
-    Ok(Box::new(mixer))
+    Ok(mixer)
 }
 
 /// The mixers that exist, in the order of the paper's tables.

@@ -40,6 +40,7 @@ mod mask_attention;
 #[cfg(test)]
 mod oracle;
 mod pool;
+mod roi_align;
 mod update;
 
 pub use activation::{gelu, relu};
@@ -51,6 +52,7 @@ pub use interpolate::{Interpolation, interpolate, upsample_softmax};
 pub use layer_norm::{layer_norm, layer_norm_channels_first};
 pub use mask_attention::{MaskAttention, mask_attention};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
+pub use roi_align::roi_align;
 pub use update::{
     AdamW, Sgd, accumulate, adamw_step, moving_average, overwrite, scale, sgd_step, squared_norm,
 };

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use adautomix_backbones::{Backbone, Classifier, Head, Pass};
 use adautomix_losses::{batch_mean, binary_of_softmax, mix_targets, soft_ce};
-use adautomix_mixing::{Mixer, Need, Place, Plan, Targets, View, registry};
+use adautomix_mixing::{Mixed as Blend, Mixer, Need, Place, Plan, Targets, View, registry};
 use adautomix_random::Key;
 use adautomix_recipes::{LabelWeights, Loss, LossName, Method as MethodRecipe, Recipe};
 use candle_core::{Device, Tensor};
 
-use super::observed::{Observed, Observer, attention};
+use super::observed::{Observer, attention};
 use super::{Inputs, Losses, Method, Shown};
 use crate::network::Build;
 use crate::{Error, Gradients, Network, Parameters, Result, top_1_and_5};
@@ -21,6 +21,20 @@ pub struct Mixed {
     observer: Observer,
     loss: Loss,
     classes: usize,
+}
+
+/// What a network made of a mixed batch.
+pub(super) struct Answer {
+    /// What was mixed: pictures, `[B, 3, H, W]`, or maps where the plan mixes those.
+    pub(super) mixed: Tensor,
+    /// What the last stage gave; [`Backbone::map`] shows it as a map.
+    pub(super) map: Tensor,
+    /// `[B, K]`
+    pub(super) logits: Tensor,
+    /// What the logits should have been.
+    pub(super) targets: Targets,
+    /// How far they are from it, a scalar.
+    pub(super) loss: Tensor,
 }
 
 impl Mixed {
@@ -44,22 +58,61 @@ impl Mixed {
         Ok(self.mixer.sample(batch, height, width, &mut draws.rng())?)
     }
 
-    /// The network on the mixed batch, mixed where the plan says: its logits, and what they should have been.
+    /// The network that is trained.
+    pub(super) fn student(&self) -> &Network {
+        &self.student
+    }
+
+    /// The network's answer to the batch as `plan` mixes it, with a graph, and what there is to log. What the plan looks at
+    /// is computed before; `previous` is what the step before left ([`View::previous`]).
+    pub(super) fn answer(
+        &self,
+        inputs: &Inputs,
+        plan: &dyn Plan,
+        previous: Option<(&Tensor, &Tensor)>,
+        gradients: &mut Gradients,
+    ) -> Result<(Answer, Losses)> {
+        let mut losses = Losses::new();
+        let observed = self.observer.look(&self.student, &self.loss, inputs, plan, gradients, &mut losses)?;
+        let mut clean = self.observer.view(inputs, &observed);
+        clean.previous = previous;
+        let watches = plan.needs().contains(&Need::MixedAttention);
+        let mut pass = if watches { Pass::train().watching() } else { Pass::train() };
+        let (mixed, map) = self.forward(inputs, plan, &clean, &mut pass)?;
+        let logits = self.student.trained.logits(&self.student.backbone().pool(&map)?, Head::OneHot)?;
+        pass.commit(1)?;
+        let answer = logits.detach();
+        let mut seen = View::of(&mixed.images);
+        seen.logits = Some(&answer);
+        let attended = if watches { Some(attention(&pass)?) } else { None };
+        seen.attention = attended.as_ref();
+        let targets = plan.relabel(mixed.targets, &clean, &seen)?;
+        let target = self.target(&inputs.labels, &targets, self.loss.smoothing, logits.device())?;
+        let loss = loss(&self.loss, &logits, &target)?;
+        losses.insert(0, ("loss", f64::from(loss.to_scalar::<f32>()?)));
+        losses.push(("mixed_top1", mixed_top1(&logits, &target)?));
+        Ok((Answer { mixed: mixed.images, map, logits, targets, loss }, losses))
+    }
+
+    /// The batch, mixed where the plan says, and the last map of it.
     fn forward(
         &self,
         inputs: &Inputs,
         plan: &dyn Plan,
-        observed: &Observed,
+        clean: &View<'_>,
         pass: &mut Pass,
-    ) -> Result<(Tensor, Targets)> {
+    ) -> Result<(Blend, Tensor)> {
         let backbone = self.student.backbone();
-        let clean = self.observer.view(inputs, observed);
+        if plan.place() == Place::LastStage && !backbone.passes_maps() {
+            let text = "the method mixes the last map, and this network has tokens in its place";
+            return Err(Error::Recipe(text.to_owned()));
+        }
         let below = match plan.place() {
             Place::Pictures => 0,
             Place::Stage(stages) => stages.min(backbone.stages()),
             Place::LastStage => backbone.stages(),
         };
-        let mut view = clean;
+        let mut view = *clean;
         let hidden;
         if below > 0 {
             hidden = climb(backbone, backbone.stem(&inputs.images, pass)?, 0, below, pass)?;
@@ -71,30 +124,29 @@ impl Mixed {
             _ => mixed.images.clone(),
         };
         let map = climb(backbone, map, below, backbone.stages(), pass)?;
-        let logits = self.student.trained.logits(&backbone.pool(&map)?, Head::OneHot)?;
-        let answer = logits.detach();
-        let mut seen = View::of(&mixed.images);
-        seen.logits = Some(&answer);
-        let attended;
-        if plan.needs().contains(&Need::MixedAttention) {
-            attended = attention(pass)?;
-            seen.attention = Some(&attended);
-        }
-        let targets = plan.relabel(mixed.targets, &clean, &seen)?;
-        Ok((logits, targets))
+        Ok((mixed, map))
     }
 
-    /// The target of every sample, `[B, K]`.
-    fn target(&self, labels: &[u32], targets: &Targets, device: &Device) -> Result<Tensor> {
-        let Targets::Labels { partners, weights } = targets else {
-            let Targets::Soft(target) = targets else { unreachable!() };
-            return Ok(target.clone());
+    /// The target of every sample, `[B, K]`, of which `smoothing` is spread over all classes.
+    pub(super) fn target(
+        &self,
+        labels: &[u32],
+        targets: &Targets,
+        smoothing: f64,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let (partners, weights) = match targets {
+            Targets::Labels { partners, weights } => (partners, weights),
+            Targets::Soft(target) if smoothing == 0.0 => return Ok(target.clone()),
+            Targets::Soft(target) => {
+                return Ok(target.affine(1.0 - smoothing, smoothing / self.classes as f64)?);
+            }
         };
         let weights = match self.loss.label_weights {
             LabelWeights::PerSample => Cow::Borrowed(weights),
             LabelWeights::BatchMean => Cow::Owned(batch_mean(weights, partners.len())),
         };
-        Ok(mix_targets(labels, partners, &weights, self.classes, self.loss.smoothing, device)?)
+        Ok(mix_targets(labels, partners, &weights, self.classes, smoothing, device)?)
     }
 }
 
@@ -125,11 +177,16 @@ fn climb(
 /// # Errors
 /// If there is none of this name, or a parameter is wrong.
 pub fn mixer(recipe: &Recipe) -> Result<Box<dyn Mixer>> {
-    let MethodRecipe::Mixer { name, parameters } = &recipe.method else {
+    Ok(registry::build(recipe.method.name(), parameters(recipe)?)?)
+}
+
+/// The parameters of the mixer of a recipe.
+pub(super) fn parameters(recipe: &Recipe) -> Result<registry::Parameters> {
+    let MethodRecipe::Mixer { parameters, .. } = &recipe.method else {
         return Err(Error::Recipe(format!("{} has a step of its own", recipe.method.name())));
     };
     let parameters = serde_json::to_value(parameters).map_err(|error| Error::Recipe(error.to_string()))?;
-    Ok(registry::build(name, parameters.as_object().cloned().unwrap_or_default())?)
+    Ok(parameters.as_object().cloned().unwrap_or_default())
 }
 
 impl Method for Mixed {
@@ -141,18 +198,8 @@ impl Method for Mixed {
         gradients: &mut Gradients,
     ) -> Result<Losses> {
         let plan = self.plan(inputs, draws)?;
-        let mut losses = Losses::new();
-        let observed =
-            self.observer.look(&self.student, &self.loss, inputs, &*plan, gradients, &mut losses)?;
-        let watches = plan.needs().contains(&Need::MixedAttention);
-        let mut pass = if watches { Pass::train().watching() } else { Pass::train() };
-        let (logits, targets) = self.forward(inputs, &*plan, &observed, &mut pass)?;
-        let target = self.target(&inputs.labels, &targets, logits.device())?;
-        let loss = loss(&self.loss, &logits, &target)?;
-        pass.commit(1)?;
-        gradients.backward(&loss, 1.0, &self.student.parameters.weights())?;
-        losses.insert(0, ("loss", f64::from(loss.to_scalar::<f32>()?)));
-        losses.push(("mixed_top1", mixed_top1(&logits, &target)?));
+        let (answer, losses) = self.answer(inputs, &*plan, None, gradients)?;
+        gradients.backward(&answer.loss, 1.0, &self.student.parameters.weights())?;
         Ok(losses)
     }
 

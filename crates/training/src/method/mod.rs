@@ -3,6 +3,7 @@
 mod adautomix;
 mod mixed;
 mod observed;
+mod recursive;
 
 use adautomix_backbones::Classifier;
 use adautomix_random::Key;
@@ -11,6 +12,7 @@ use candle_core::{Device, Tensor};
 
 pub use adautomix::{AdAutoMix, AdAutoMixConfig, Iteration};
 pub use mixed::{Mixed, mixer};
+pub use recursive::Recursive;
 
 use crate::network::named;
 use crate::{Gradients, Parameters, Result, teacher};
@@ -94,6 +96,10 @@ pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> 
         MethodRecipe::AdAutoMix(settings) => {
             let config = AdAutoMixConfig::of(settings, teacher::schedule(recipe, steps)?);
             Ok(Box::new(AdAutoMix::new(&*network, config, seed, device)?))
+        }
+        // The mixer that remembers the step before.
+        MethodRecipe::Mixer { name, .. } if name == "recursivemix" => {
+            Ok(Box::new(Recursive::new(recipe, &*network, classes, device)?))
         }
         MethodRecipe::Mixer { .. } => Ok(Box::new(Mixed::new(recipe, &*network, classes, device)?)),
     }

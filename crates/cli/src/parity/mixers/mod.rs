@@ -9,7 +9,7 @@ mod saliency;
 mod tokens;
 
 use adautomix_mixing::{Normalisation, Plan, Targets, View};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use candle_core::Tensor;
 
 use super::case::Case;
