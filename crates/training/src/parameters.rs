@@ -34,6 +34,15 @@ impl Parameters {
         Self { tensors: Arc::default(), trainable: true, device: device.clone(), seed }
     }
 
+    /// A set of tensors of any type that no gradient trains: state that a method keeps in checkpoints.
+    pub fn of(tensors: Vec<(&str, Tensor)>, device: &Device) -> Self {
+        let set = Self { tensors: Arc::default(), trainable: false, device: device.clone(), seed: 0 };
+        for (name, tensor) in tensors {
+            set.lock().insert(name, tensor);
+        }
+        set
+    }
+
     /// A copy whose weights are constants: an own memory, no gradients.
     ///
     /// # Errors
