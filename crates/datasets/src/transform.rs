@@ -120,7 +120,9 @@ impl Normalize {
         assert_eq!(numbers.len(), CHANNELS * height * width, "the numbers must be those of the picture");
         let mut picture = Picture::default();
         picture.resize(height, width);
-        for (channel, (plane, table)) in numbers.chunks_exact((height * width).max(1)).zip(&self.table).enumerate() {
+        for (channel, (plane, table)) in
+            numbers.chunks_exact((height * width).max(1)).zip(&self.table).enumerate()
+        {
             let (black, scale) = (table[0], 255. / (table[255] - table[0]));
             for (number, pixel) in plane.iter().zip(picture.pixels.chunks_exact_mut(CHANNELS)) {
                 // A cast to `u8` cuts off at both ends.
