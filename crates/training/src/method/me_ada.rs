@@ -214,41 +214,11 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use adautomix_backbones::Backbone;
     use adautomix_random::Purpose;
     use candle_nn::VarBuilder;
 
     use super::*;
-    use crate::method::tests::{SMALL, batch, stepper};
-
-    /// A network whose features are the means of the three channels.
-    struct Means;
-
-    impl Backbone for Means {
-        fn stem(&self, images: &Tensor, _: &mut Pass) -> candle_core::Result<Tensor> {
-            Ok(images.clone())
-        }
-
-        fn stage(&self, _: usize, x: &Tensor, _: &mut Pass) -> candle_core::Result<Tensor> {
-            Ok(x.clone())
-        }
-
-        fn stages(&self) -> usize {
-            1
-        }
-
-        fn channels(&self, _: usize) -> usize {
-            3
-        }
-
-        fn stride(&self, _: usize) -> usize {
-            1
-        }
-
-        fn pool(&self, map: &Tensor) -> candle_core::Result<Tensor> {
-            map.mean((2, 3))
-        }
-    }
+    use crate::method::tests::{Means, SMALL, batch, stepper};
 
     const WEIGHT: [[f64; 3]; 4] = [[1.0, -0.5, 0.2], [0.3, 0.8, -1.0], [-0.7, 0.1, 0.6], [0.0, 1.2, 0.4]];
 

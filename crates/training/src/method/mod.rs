@@ -117,6 +117,7 @@ pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> 
 
 #[cfg(test)]
 mod tests {
+    use adautomix_backbones::{Backbone, Pass};
     use adautomix_ops::overwrite;
     use adautomix_random::Purpose;
     use adautomix_recipes::{Library, Override};
@@ -133,6 +134,35 @@ mod tests {
         let values: Vec<f32> = (0..count * 3 * 16 * 16).map(value).collect();
         let images = Tensor::from_vec(values, (count, 3, 16, 16), &Device::Cpu).unwrap();
         Inputs { images, labels: (0..count).map(|i| ((i * 3 + step) % 10) as u32).collect() }
+    }
+
+    /// A network whose features are the means of the three channels.
+    pub(super) struct Means;
+
+    impl Backbone for Means {
+        fn stem(&self, images: &Tensor, _: &mut Pass) -> candle_core::Result<Tensor> {
+            Ok(images.clone())
+        }
+
+        fn stage(&self, _: usize, x: &Tensor, _: &mut Pass) -> candle_core::Result<Tensor> {
+            Ok(x.clone())
+        }
+
+        fn stages(&self) -> usize {
+            1
+        }
+
+        fn channels(&self, _: usize) -> usize {
+            3
+        }
+
+        fn stride(&self, _: usize) -> usize {
+            1
+        }
+
+        fn pool(&self, map: &Tensor) -> candle_core::Result<Tensor> {
+            map.mean((2, 3))
+        }
     }
 
     /// A run of `steps` steps, ten an epoch.
