@@ -168,7 +168,8 @@ impl Check<'_> {
     }
 
     fn dada(&self, method: &Dada) -> Result<(), Error> {
-        self.within(method.search_share, [0.0, 1.0], "method.search_share")?;
+        let share = method.search_share;
+        self.that(share > 0.0 && share <= 1.0, "method.search_share", share, "a number above 0, at most 1")?;
         self.positive(method.policy_lr, "method.policy_lr")?;
         self.positive(method.temperature, "method.temperature")?;
         self.at_least_1(method.hidden, "method.hidden")?;

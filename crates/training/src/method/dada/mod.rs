@@ -283,6 +283,12 @@ mod tests {
     fn the_best_sub_policies_are_applied_as_likely_as_their_operations_are() {
         let method = method(&*named("resnet20-cifar", 10, false));
         let inputs = batch(40, 0);
+        // Half a magnitude is nothing in most operations: all go to nine tenths.
+        let start = method.policy.values().unwrap();
+        let count = start.theta().len();
+        let rest = start.control().parameters.len();
+        let gradient = [vec![0.0; count], vec![-1.0; count / 3 * 2], vec![0.0; rest]].concat();
+        method.policy.descend(&gradient, 0.4).unwrap();
         let values = method.policy.values().unwrap();
         let draws = Key::new(3, adautomix_random::Purpose::Test);
         let augmented = method.by_policy(&values, &inputs, draws).unwrap();
