@@ -79,7 +79,7 @@ impl MeAda {
     }
 }
 
-/// The paper's inner maximisation, Eq. 5: `T_max` steps `x += η ∇ₓ(ℓ + β h - γ c)` from `images` `[B, 3, H, W]`, each
+/// The inner maximisation of the paper: `T_max` steps `x += η ∇ₓ(ℓ + β h - γ c)` from `images` `[B, 3, H, W]`, each
 /// picture for itself, of the network in evaluation mode. The result may leave the range of pictures.
 ///
 /// # Errors
@@ -222,7 +222,7 @@ mod tests {
 
     const WEIGHT: [[f64; 3]; 4] = [[1.0, -0.5, 0.2], [0.3, 0.8, -1.0], [-0.7, 0.1, 0.6], [0.0, 1.2, 0.4]];
 
-    /// Eq. 5 for one picture of [`Means`], by hand: all pixels of a channel move alike, so only their mean is followed.
+    /// The ascent of one picture of [`Means`], by hand: all pixels of a channel move alike, so only their mean is followed.
     fn by_hand(mut z: [f64; 3], label: usize, pixels: f64, settings: &recipes::MeAda) -> [f64; 3] {
         let origin = z;
         for _ in 0..settings.ascent_steps {

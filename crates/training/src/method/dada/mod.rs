@@ -2,7 +2,7 @@
 //!
 //! For the first part of a run a policy is learned beside the weights: which pairs of operations to apply, each operation
 //! how likely and how far. What it descends is the loss of pictures that aren't augmented, after a step of the weights on
-//! pictures that are (Eq. 12); the gradient of the choices is estimated by [`relax`], that of magnitudes goes straight
+//! pictures that are; the gradient of the choices is estimated by [`relax`], that of magnitudes goes straight
 //! through. Then the best sub-policies are fixed and the rest of the run is trained with them.
 
 mod policy;
@@ -95,7 +95,7 @@ impl Dada {
 
     /// How the loss of `validation` after a step of the weights along `step` would change if the loss of `training` weighed
     /// more, and if all its pixels were brighter: differences between the weights moved by `± ε` along the gradient of the
-    /// former loss (Eq. 13), `ε` such that they move by 0.01. Weights are put back; running statistics don't see it.
+    /// former loss, `ε` such that they move by 0.01. Weights are put back; running statistics don't see it.
     fn probe(&self, training: &Inputs, validation: &Inputs, step: &GradStore) -> Result<Probe> {
         let weights = self.student.parameters.weights();
         let saved: Vec<Tensor> =
@@ -234,7 +234,7 @@ mod tests {
         loss(trained, &inputs.images, &inputs.labels, &mut Pass::train()).unwrap().backward().unwrap()
     }
 
-    /// Eq. 12 differentiated by hand: minus the gradient of `validation` after a step on `training`, times that of
+    /// The objective of the policy differentiated by hand: minus the gradient of `validation` after a step on `training`, times that of
     /// `training`, and how this changes when the pictures of `training` get brighter.
     fn by_hand(method: &Dada, training: &Inputs, validation: &Inputs) -> [f64; 2] {
         let (weights, step) = (method.student.parameters.weights(), gradient(method, training));
