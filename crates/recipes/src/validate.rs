@@ -260,11 +260,17 @@ mod tests {
             let message = refusal("quick/adautomix", overrides);
             assert!(message.contains(expected), "{message}");
         }
+        let message = refusal("quick/mixup", &["teacher.scope=[0.0, 1.0]"]);
+        assert!(message.contains("missing key `teacher.base_momentum`"), "{message}");
+    }
+
+    #[test]
+    fn adversarial_methods_have_ranges_too() {
         let message = refusal("quick/me-ada", &["method.interval=0.6"]);
         assert!(message.contains("`method.interval` is 0.6; expected a number from 0 to 0.5"), "{message}");
         let message = refusal("quick/dada", &["network.heads=two"]);
         assert!(message.contains("`network.heads` is \"two\"; expected \"one\""), "{message}");
-        let message = refusal("quick/mixup", &["teacher.scope=[0.0, 1.0]"]);
-        assert!(message.contains("missing key `teacher.base_momentum`"), "{message}");
+        let message = refusal("quick/dada", &["method.search_share=0"]);
+        assert!(message.contains("`method.search_share` is 0; expected a number above 0"), "{message}");
     }
 }
