@@ -111,6 +111,27 @@ impl Normalize {
         }
     }
 
+    /// Makes a picture of `[height, width]` of normalised numbers `[3, H, W]`: the bytes that [`apply`](Self::apply) read,
+    /// or those that are nearest.
+    ///
+    /// # Panics
+    /// When `numbers` doesn't hold `3 * H * W` numbers.
+    pub fn restore(&self, numbers: &[f32], [height, width]: [usize; 2]) -> Picture {
+        assert_eq!(numbers.len(), CHANNELS * height * width, "the numbers must be those of the picture");
+        let mut picture = Picture::default();
+        picture.resize(height, width);
+        for (channel, (plane, table)) in
+            numbers.chunks_exact((height * width).max(1)).zip(&self.table).enumerate()
+        {
+            let (black, scale) = (table[0], 255. / (table[255] - table[0]));
+            for (number, pixel) in plane.iter().zip(picture.pixels.chunks_exact_mut(CHANNELS)) {
+                // A cast to `u8` cuts off at both ends.
+                pixel[channel] = ((number - black) * scale).round() as u8;
+            }
+        }
+        picture
+    }
+
     /// Writes the pixels of a row from column `left` on, each channel to a line of its own.
     fn line(&self, pixels: &[u8], left: isize, [red, green, blue]: [&mut [f32]; CHANNELS]) {
         let width = red.len();
@@ -174,6 +195,18 @@ mod tests {
                 assert_eq!(out[channel * 6 + usize::from(at)], expected);
             }
         }
+    }
+
+    #[test]
+    fn every_byte_comes_back() {
+        let normalize = Normalize::new([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]);
+        let picture =
+            Picture { height: 16, width: 16, pixels: (0..=255).flat_map(|byte| [byte; 3]).collect() };
+        let mut numbers = vec![0.; 768];
+        normalize.apply(&picture, View::default(), &mut numbers);
+        assert_eq!(normalize.restore(&numbers, [16, 16]), picture);
+        let ends = normalize.restore(&[-9., 9., 0.], [1, 1]);
+        assert_eq!(ends.pixels, [0, 255, 114]);
     }
 
     #[test]

@@ -126,6 +126,20 @@ pub fn binary_of_softmax(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
     (hit + miss)?.mean_all()?.neg()
 }
 
+/// The mean entropy of the softmax of `logits` `[B, K]`, in nats: `-sum_k p_k ln p_k`. ME-ADA (Zhao et al., 2020) ascends
+/// it.
+///
+/// # Errors
+/// Those of the device.
+pub fn entropy(logits: &Tensor) -> Result<Tensor> {
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
+    let exponentials = shifted.exp()?;
+    let sum = exponentials.sum_keepdim(1)?;
+    // -ln p = ln sum - shifted, which is finite where p is 0.
+    let surprise = sum.log()?.broadcast_sub(&shifted)?;
+    (exponentials.broadcast_div(&sum)? * surprise)?.sum(1)?.mean_all()
+}
+
 /// The similarity of Eq. 11: `mean_b(sum_i lambda_i cos(logits_mix, logits[i]))`, each norm at least 1e-8. The generator
 /// of the paper *ascends* it.
 ///
@@ -212,6 +226,23 @@ mod tests {
         // Beyond what PyTorch's can do: its loss is at most 100 for each class, and its gradient is 0 there.
         check([120.0, 0.0, -1.0], [0.0, 1.0, 0.0], (240.0 - 0.31326168751822286) / 3.0, wrong)?;
         check([2.0, 2.0, 2.0], [1.0, 0.0, 0.0], 0.6365141682948128, [-1.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0])
+    }
+
+    #[test]
+    fn entropy_is_that_of_the_softmax_and_finite_where_a_share_is_nothing() -> Result<()> {
+        let logits = Var::new(&[[0f32, 3f32.ln(), -200.0], [1.0, 1.0, 1.0]], &Device::Cpu)?;
+        let value = entropy(&logits)?;
+        let first = -(0.25 * 0.25f32.ln() + 0.75 * 0.75f32.ln());
+        assert!((value.to_scalar::<f32>()? - (first + 3f32.ln()) / 2.0).abs() < 1e-6);
+        // dH/dz_k = -p_k (ln p_k + H), here over a batch of two.
+        let gradients = value.backward()?;
+        let gradient = gradients.get(&logits).map(Tensor::to_vec2::<f32>).transpose()?.unwrap_or_default();
+        let expected = [-0.125 * (0.25f32.ln() + first), -0.375 * (0.75f32.ln() + first), 0.0];
+        for (got, want) in gradient[0].iter().zip(expected) {
+            assert!((got - want).abs() < 1e-6, "{gradient:?}");
+        }
+        assert!(gradient[1].iter().all(|got| got.abs() < 1e-6), "{gradient:?}");
+        Ok(())
     }
 
     #[test]

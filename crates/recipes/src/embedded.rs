@@ -13,6 +13,8 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     file!("_base/adautomix_resnet20"),
     file!("_base/cifar"),
     file!("_base/cutmix"),
+    file!("_base/dada"),
+    file!("_base/me-ada"),
     file!("_base/mixup"),
     file!("_base/vanilla"),
     file!("cifar10/resnet18/_base"),
@@ -34,6 +36,8 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     file!("quick/_base"),
     file!("quick/adautomix"),
     file!("quick/cutmix"),
+    file!("quick/dada"),
+    file!("quick/me-ada"),
     file!("quick/mixup"),
     file!("quick/vanilla"),
 ];

@@ -10,6 +10,10 @@ use crate::read::{Problem, ReadError, read};
 pub enum Method {
     /// Qin et al., 2024: a generator of masks, trained against the classifier.
     AdAutoMix(AdAutoMix),
+    /// Zhao et al., NeurIPS 2020: pictures moved to where the network is wrong and unsure, appended to the data.
+    MeAda(MeAda),
+    /// Li et al., ECCV 2020: a policy of picture operations, learned by gradients beside the weights.
+    Dada(Dada),
     /// Any mixer of the registry of `adautomix-mixing`, which knows its parameters.
     Mixer {
         /// Its name, as `cutmix`.
@@ -25,6 +29,8 @@ impl Method {
     pub fn name(&self) -> &str {
         match self {
             Self::AdAutoMix(_) => "adautomix",
+            Self::MeAda(_) => "me-ada",
+            Self::Dada(_) => "dada",
             Self::Mixer { name, .. } => name,
         }
     }
@@ -35,6 +41,8 @@ impl Method {
         let name: String = read(name).map_err(|error| error.under("name"))?;
         match name.as_str() {
             "adautomix" => read(Value::Table(table)).map(Self::AdAutoMix),
+            "me-ada" => read(Value::Table(table)).map(Self::MeAda),
+            "dada" => read(Value::Table(table)).map(Self::Dada),
             _ => Ok(Self::Mixer { name, parameters: table }),
         }
     }
@@ -43,6 +51,8 @@ impl Method {
     fn parameters(&self) -> Result<Table, toml::ser::Error> {
         match self {
             Self::AdAutoMix(settings) => Table::try_from(settings),
+            Self::MeAda(settings) => Table::try_from(settings),
+            Self::Dada(settings) => Table::try_from(settings),
             Self::Mixer { parameters, .. } => Ok(parameters.clone()),
         }
     }
@@ -141,4 +151,40 @@ pub enum Upsampling {
     Nearest,
     /// Cubic in both directions.
     Bicubic,
+}
+
+/// Parameters of ME-ADA.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeAda {
+    /// How often adversarial pictures are appended (the paper's K).
+    pub phases: usize,
+    /// The share of the run that lies before the first phase and between each two.
+    pub interval: f64,
+    /// Adversarial pictures that each phase appends.
+    pub memory: usize,
+    /// Steps of ascent that make a picture (the paper's T_max).
+    pub ascent_steps: usize,
+    /// Length of a step for a gradient of 1, in normalised pixels (the paper's η).
+    pub step_size: f64,
+    /// Weight of the entropy of the prediction, which is ascended with the loss (the paper's β).
+    pub entropy_weight: f64,
+    /// Weight of the cost, half the squared distance of the features, which is descended (the paper's γ).
+    pub transport_weight: f64,
+}
+
+/// Parameters of DADA.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dada {
+    /// The share of the run, from its start, in which the policy is learned.
+    pub search_share: f64,
+    /// Learning rate of the policy, by Adam.
+    pub policy_lr: f64,
+    /// Temperature of the relaxed choices (the paper's τ and λ).
+    pub temperature: f64,
+    /// Neurons of the control variate's hidden layer.
+    pub hidden: usize,
+    /// How many sub-policies, those of the highest weight, are trained with after the search.
+    pub sub_policies: usize,
 }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use crate::claim::{ClaimedNetwork, Head};
 use crate::error::Error;
 use crate::layers::Origins;
-use crate::method::{AdAutoMix, MarginRule, Method};
+use crate::method::{AdAutoMix, Dada, MarginRule, MeAda, Method};
 use crate::recipe::{Heads, Recipe};
 
 /// Checks a recipe whose types are right.
@@ -135,16 +135,45 @@ impl Check<'_> {
         let loss = &recipe.loss;
         self.within(loss.smoothing, [0.0, 1.0], "loss.smoothing")?;
         self.that(loss.clean_weight >= 0.0, "loss.clean_weight", loss.clean_weight, "0 or more")?;
-        match &recipe.method {
-            Method::AdAutoMix(method) => self.adautomix(method),
-            // Its parameters are checked by the mixer itself.
-            Method::Mixer { .. } => self.that(
+        let one_head = || {
+            self.that(
                 recipe.network.heads == Heads::One,
                 "network.heads",
                 "\"two\"",
                 "\"one\": the method has no use for a second head",
-            ),
+            )
+        };
+        match &recipe.method {
+            Method::AdAutoMix(method) => self.adautomix(method),
+            Method::MeAda(method) => one_head().and(self.me_ada(method)),
+            Method::Dada(method) => one_head().and(self.dada(method)),
+            // Its parameters are checked by the mixer itself.
+            Method::Mixer { .. } => one_head(),
         }
+    }
+
+    fn me_ada(&self, method: &MeAda) -> Result<(), Error> {
+        self.at_least_1(method.phases, "method.phases")?;
+        self.within(method.interval, [0.0, 1.0 / method.phases as f64], "method.interval")?;
+        self.at_least_1(method.memory, "method.memory")?;
+        self.at_least_1(method.ascent_steps, "method.ascent_steps")?;
+        self.positive(method.step_size, "method.step_size")?;
+        for (weight, key) in [
+            (method.entropy_weight, "method.entropy_weight"),
+            (method.transport_weight, "method.transport_weight"),
+        ] {
+            self.that(weight >= 0.0 && weight.is_finite(), key, weight, "0 or more")?;
+        }
+        Ok(())
+    }
+
+    fn dada(&self, method: &Dada) -> Result<(), Error> {
+        let share = method.search_share;
+        self.that(share > 0.0 && share <= 1.0, "method.search_share", share, "a number above 0, at most 1")?;
+        self.positive(method.policy_lr, "method.policy_lr")?;
+        self.positive(method.temperature, "method.temperature")?;
+        self.at_least_1(method.hidden, "method.hidden")?;
+        self.at_least_1(method.sub_policies, "method.sub_policies")
     }
 
     fn adautomix(&self, method: &AdAutoMix) -> Result<(), Error> {
@@ -233,5 +262,15 @@ mod tests {
         }
         let message = refusal("quick/mixup", &["teacher.scope=[0.0, 1.0]"]);
         assert!(message.contains("missing key `teacher.base_momentum`"), "{message}");
+    }
+
+    #[test]
+    fn adversarial_methods_have_ranges_too() {
+        let message = refusal("quick/me-ada", &["method.interval=0.6"]);
+        assert!(message.contains("`method.interval` is 0.6; expected a number from 0 to 0.5"), "{message}");
+        let message = refusal("quick/dada", &["network.heads=two"]);
+        assert!(message.contains("`network.heads` is \"two\"; expected \"one\""), "{message}");
+        let message = refusal("quick/dada", &["method.search_share=0"]);
+        assert!(message.contains("`method.search_share` is 0; expected a number above 0"), "{message}");
     }
 }

@@ -53,7 +53,7 @@ pub use data::Pictures;
 pub use error::{Error, Result};
 pub use event::{Event, Listener};
 pub use gradients::Gradients;
-pub use method::{AdAutoMix, AdAutoMixConfig, Inputs, Iteration, Method, Mixed, Recursive};
+pub use method::{AdAutoMix, AdAutoMixConfig, Dada, Inputs, Iteration, MeAda, Method, Mixed, Recursive};
 pub use network::{Build, Network, named};
 pub use optimizer::{Optimizer, Rule};
 pub use parameters::Parameters;

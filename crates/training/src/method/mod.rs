@@ -1,6 +1,9 @@
 //! What one step of training does, method by method.
 
 mod adautomix;
+mod bytes;
+mod dada;
+mod me_ada;
 mod mixed;
 mod observed;
 mod recursive;
@@ -11,6 +14,8 @@ use adautomix_recipes::{Heads, Method as MethodRecipe, Recipe};
 use candle_core::{Device, Tensor};
 
 pub use adautomix::{AdAutoMix, AdAutoMixConfig, Iteration};
+pub use dada::Dada;
+pub use me_ada::{MeAda, ascend};
 pub use mixed::{Mixed, mixer};
 pub use recursive::Recursive;
 
@@ -85,6 +90,13 @@ pub struct Shown {
     pub blends: Tensor,
 }
 
+impl Shown {
+    /// What a method makes of each of `batch` pictures alone.
+    fn unmixed(blends: Tensor, batch: usize) -> Self {
+        Self { partners: vec![(0..batch as u32).collect()], weights: vec![1.0; batch], masks: None, blends }
+    }
+}
+
 /// The method of a recipe, with new networks for `classes` classes; `steps` is the length of the run.
 ///
 /// # Errors
@@ -97,10 +109,111 @@ pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> 
             let config = AdAutoMixConfig::of(settings, teacher::schedule(recipe, steps)?);
             Ok(Box::new(AdAutoMix::new(&*network, config, seed, device)?))
         }
+        MethodRecipe::MeAda(settings) => {
+            Ok(Box::new(MeAda::new(recipe, settings, &*network, steps, device)?))
+        }
+        MethodRecipe::Dada(settings) => Ok(Box::new(Dada::new(recipe, settings, &*network, steps, device)?)),
         // The mixer that remembers the step before.
         MethodRecipe::Mixer { name, .. } if name == "recursivemix" => {
             Ok(Box::new(Recursive::new(recipe, &*network, classes, device)?))
         }
         MethodRecipe::Mixer { .. } => Ok(Box::new(Mixed::new(recipe, &*network, classes, device)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adautomix_backbones::{Backbone, Pass};
+    use adautomix_ops::overwrite;
+    use adautomix_random::Purpose;
+    use adautomix_recipes::{Library, Override};
+
+    use super::*;
+    use crate::Stepper;
+
+    /// Pictures of a quarter of the size, so that a step takes no time.
+    pub(super) const SMALL: [&str; 2] = ["data.input_size=16", "training.batch_size=4"];
+
+    /// `count` pictures `[count, 3, 16, 16]`, others at each step.
+    pub(super) fn batch(count: usize, step: usize) -> Inputs {
+        let value = |i: usize| ((i as f32 * 0.37 + step as f32).sin() * 1.9).clamp(-1.9, 1.9);
+        let values: Vec<f32> = (0..count * 3 * 16 * 16).map(value).collect();
+        let images = Tensor::from_vec(values, (count, 3, 16, 16), &Device::Cpu).unwrap();
+        Inputs { images, labels: (0..count).map(|i| ((i * 3 + step) % 10) as u32).collect() }
+    }
+
+    /// A network whose features are the means of the three channels.
+    pub(super) struct Means;
+
+    impl Backbone for Means {
+        fn stem(&self, images: &Tensor, _: &mut Pass) -> candle_core::Result<Tensor> {
+            Ok(images.clone())
+        }
+
+        fn stage(&self, _: usize, x: &Tensor, _: &mut Pass) -> candle_core::Result<Tensor> {
+            Ok(x.clone())
+        }
+
+        fn stages(&self) -> usize {
+            1
+        }
+
+        fn channels(&self, _: usize) -> usize {
+            3
+        }
+
+        fn stride(&self, _: usize) -> usize {
+            1
+        }
+
+        fn pool(&self, map: &Tensor) -> candle_core::Result<Tensor> {
+            map.mean((2, 3))
+        }
+    }
+
+    /// A run of `steps` steps, ten an epoch.
+    pub(super) fn stepper(name: &str, overrides: &[&str], steps: usize) -> Stepper {
+        let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+        let recipe = Library::embedded().load(name, &overrides).unwrap();
+        Stepper::new(&recipe, 10, steps, 10, &Device::Cpu).unwrap()
+    }
+
+    fn advance(stepper: &mut Stepper, steps: std::ops::Range<usize>) {
+        for step in steps {
+            let draws = Key::new(5, Purpose::Mixing).step(step);
+            stepper.step(&batch(5, step), step, draws, &mut Gradients::default()).unwrap();
+        }
+    }
+
+    fn state(stepper: &Stepper) -> Vec<(String, Vec<f64>)> {
+        let values = |tensor: Tensor| tensor.to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1();
+        stepper.tensors().into_iter().map(|(name, tensor)| (name, values(tensor).unwrap())).collect()
+    }
+
+    #[test]
+    fn adversarial_methods_repeat_and_resume_bit_for_bit() {
+        let me_ada = ["method.interval=0.2", "method.memory=8", "method.ascent_steps=2"];
+        let dada = ["method.search_share=0.5", "method.hidden=5"];
+        for (name, overrides) in [("quick/me-ada", &me_ada[..]), ("quick/dada", &dada)] {
+            let overrides = [&SMALL[..], overrides].concat();
+            let new = || stepper(name, &overrides, 8);
+            let (mut whole, mut again, mut resumed) = (new(), new(), new());
+            let start = state(&whole);
+            advance(&mut whole, 0..8);
+            advance(&mut again, 0..3);
+            for ((_, tensor), (_, saved)) in resumed.tensors().into_iter().zip(again.tensors()) {
+                overwrite(&tensor, &saved.copy().unwrap()).unwrap();
+            }
+            resumed.resume(true);
+            advance(&mut again, 3..8);
+            advance(&mut resumed, 3..8);
+            let end = state(&whole);
+            assert_eq!(end, state(&again), "{name}");
+            assert_eq!(end, state(&resumed), "{name}");
+            for ((name, before), (_, after)) in start.iter().zip(&end) {
+                assert!(after.iter().all(|value| value.is_finite()), "{name}");
+                assert!(before != after, "{name} hasn't moved");
+            }
+        }
     }
 }
