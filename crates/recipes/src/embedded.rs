@@ -11,9 +11,11 @@ macro_rules! file {
 pub(crate) const FILES: &[(&str, &str)] = &[
     file!("_base/adautomix"),
     file!("_base/adautomix_resnet20"),
+    file!("_base/automix"),
     file!("_base/cifar"),
     file!("_base/cutmix"),
     file!("_base/mixup"),
+    file!("_base/samix"),
     file!("_base/vanilla"),
     file!("cifar10/resnet18/_base"),
     file!("cifar10/resnet18/adautomix"),
@@ -33,7 +35,9 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     file!("cifar100/resnext50/vanilla"),
     file!("quick/_base"),
     file!("quick/adautomix"),
+    file!("quick/automix"),
     file!("quick/cutmix"),
     file!("quick/mixup"),
+    file!("quick/samix"),
     file!("quick/vanilla"),
 ];

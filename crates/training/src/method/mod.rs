@@ -1,6 +1,6 @@
 //! What one step of training does, method by method.
 
-mod adautomix;
+mod learned;
 mod mixed;
 mod observed;
 
@@ -9,7 +9,7 @@ use adautomix_random::Key;
 use adautomix_recipes::{Heads, Method as MethodRecipe, Recipe};
 use candle_core::{Device, Tensor};
 
-pub use adautomix::{AdAutoMix, AdAutoMixConfig, Iteration};
+pub use learned::{Iteration, Learned, LearnedConfig, MaskMakerConfig};
 pub use mixed::{Mixed, mixer};
 
 use crate::network::named;
@@ -92,8 +92,12 @@ pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> 
     let seed = recipe.training.seed;
     match &recipe.method {
         MethodRecipe::AdAutoMix(settings) => {
-            let config = AdAutoMixConfig::of(settings, teacher::schedule(recipe, steps)?);
-            Ok(Box::new(AdAutoMix::new(&*network, config, seed, device)?))
+            let config = LearnedConfig::adautomix(settings, teacher::schedule(recipe, steps)?);
+            Ok(Box::new(Learned::new(&*network, config, seed, device)?))
+        }
+        MethodRecipe::AutoMix(settings) | MethodRecipe::SAMix(settings) => {
+            let config = LearnedConfig::automix(settings, teacher::schedule(recipe, steps)?, steps);
+            Ok(Box::new(Learned::new(&*network, config, seed, device)?))
         }
         MethodRecipe::Mixer { .. } => Ok(Box::new(Mixed::new(recipe, &*network, classes, device)?)),
     }
