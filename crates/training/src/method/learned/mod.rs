@@ -7,6 +7,8 @@
 //! they are counted (N further commits of T1's statistics), not computed.
 
 mod config;
+#[cfg(test)]
+mod tests;
 
 use adautomix_backbones::{Classifier, Head, Pass};
 use adautomix_losses::{self as losses, Components, Objective, adversarial, gather_labels};
