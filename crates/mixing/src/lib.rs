@@ -30,11 +30,13 @@
 //! ```
 
 pub mod adautomix;
+pub mod alignmix;
 pub mod area;
 pub mod automix;
 pub mod cutmix;
 pub mod draw;
 mod error;
+pub mod manifoldmix;
 mod mask_maker;
 mod mixer;
 pub mod mixup;

@@ -1,5 +1,6 @@
 //! Every mixer by name: the one place that lists them.
 
+use crate::alignmix::AlignMix;
 use crate::cutmix::CutMix;
 use crate::mixup::MixUp;
 use crate::vanilla::Vanilla;
@@ -8,7 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The mixers that exist, in the order of the paper's tables. A new one is a file of its own, and a line here.
-const ENTRIES: &[Entry] = &[Entry::of::<Vanilla>(), Entry::of::<MixUp>(), Entry::of::<CutMix>()];
+const ENTRIES: &[Entry] =
+    &[Entry::of::<Vanilla>(), Entry::of::<MixUp>(), Entry::of::<CutMix>(), Entry::of::<AlignMix>()];
 
 /// What there is to know about a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
