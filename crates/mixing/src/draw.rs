@@ -97,7 +97,7 @@ fn partners(n: usize, batch: usize, rng: &mut dyn RngCore) -> Vec<Vec<u32>> {
     }
 }
 
-/// The two mixes of an AdAutoMix step.
+/// The two mixes of a step that trains a generator of masks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DrawPair {
     /// The mix that trains the generator.
@@ -119,6 +119,18 @@ impl DrawPair {
             classifier.lambdas.clone_from(&generator.lambdas);
         }
         Ok(Self { generator, classifier })
+    }
+
+    /// As published code draws pairs where it avoids that an image is mixed with itself.
+    ///
+    /// # Errors
+    /// As [`Draw::sample`].
+    pub fn distinct(alpha: f64, batch: usize, rng: &mut dyn RngCore) -> Result<Self> {
+        let draw = |rng: &mut dyn RngCore| -> Result<Draw> {
+            let lambdas = ratios(2, alpha, rng)?;
+            Ok(Draw { lambdas, partners: crate::mixer::with_identity(&avoiding_fixed_points(batch, rng)) })
+        };
+        Ok(Self { generator: draw(rng)?, classifier: draw(rng)? })
     }
 
     /// As the paper has it: one set of images and ratios for both.

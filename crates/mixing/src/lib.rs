@@ -4,8 +4,9 @@
 //! arithmetic only, the same result every time. What comes out is [`Mixed`]: the blended pictures, and [`Targets`] that say
 //! which labels weigh how much. [`registry`] knows every mixer by name.
 //!
-//! The generator of AdAutoMix ([`adautomix`]) is trained and sees the features of a network, so it isn't a mixer that can be
-//! applied to pictures alone: a training step draws a [`DrawPair`], asks the [`Generator`] for masks, and blends.
+//! The generators of AdAutoMix ([`adautomix`]), AutoMix and SAMix ([`automix`]) are trained and see the features of a network,
+//! so they aren't mixers that can be applied to pictures alone: a training step draws a [`DrawPair`], asks the [`MaskMaker`] for
+//! masks, and blends.
 //!
 //! ```
 //! use adautomix_mixing::{Targets, View, registry};
@@ -30,9 +31,11 @@
 
 pub mod adautomix;
 pub mod aligned;
+pub mod alignmix;
 pub mod area;
 mod assignment;
 pub mod attentivemix;
+pub mod automix;
 mod cells;
 pub mod comixup;
 pub mod cutmix;
@@ -43,6 +46,7 @@ pub mod fine_grained;
 pub mod fmix;
 pub mod gridmix;
 pub mod manifoldmix;
+mod mask_maker;
 mod mixer;
 pub mod mixpro;
 pub mod mixup;
@@ -65,8 +69,10 @@ pub mod vanilla;
 mod variant;
 
 pub use adautomix::{Generator, GeneratorConfig, MarginRule, Projection, apply_margin};
+pub use automix::{MaskLoss, MixBlock, MixBlockConfig, Modulation, ValueInput};
 pub use draw::{Draw, DrawPair};
 pub use error::{Error, Result};
+pub use mask_maker::{MaskMaker, MasksOf};
 pub use mixer::{Mixed, Mixer, Need, Normalisation, Place, Plan, Targets, View};
 pub use variant::Variant;
 

@@ -1,5 +1,6 @@
 //! Every mixer by name: the one place that lists them.
 
+use crate::alignmix::AlignMix;
 use crate::attentivemix::AttentiveMix;
 use crate::comixup::CoMixup;
 use crate::cutmix::CutMix;
@@ -43,6 +44,7 @@ const ENTRIES: &[Entry] = &[
     Entry::of::<PuzzleMix>(),
     Entry::of::<CoMixup>(),
     Entry::of::<SaliencyGrafting>(),
+    Entry::of::<AlignMix>(),
     Entry::of::<RecursiveMix>(),
     Entry::of::<TransMix>(),
     Entry::of::<TokenMix>(),

@@ -1,6 +1,6 @@
 //! What every mixer of the registry promises, on random batches.
 
-use adautomix_mixing::{Mixed, Normalisation, Plan, Result, Targets, View, registry};
+use adautomix_mixing::{Mixed, Normalisation, Place, Plan, Result, Targets, View, registry};
 use candle_core::{Device, Tensor};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
@@ -37,8 +37,12 @@ impl Batch {
         })
     }
 
-    fn view(&self) -> View<'_> {
-        let mut view = View::of(&self.images);
+    /// What a plan sees: a hidden map in the place of the pictures, where it mixes those.
+    fn view(&self, plan: &dyn Plan) -> View<'_> {
+        let mut view = View::of(match plan.place() {
+            Place::Pictures => &self.images,
+            Place::Stage(_) | Place::LastStage => &self.features,
+        });
         view.labels = Some(&self.labels);
         view.normalisation = Some(Normalisation { mean: [0.5; 3], std: [0.25; 3] });
         view.gradient = Some(&self.gradient);
@@ -90,10 +94,11 @@ proptest! {
             let Some(plan_of) = supported(name, size, seed) else { continue };
             let again = plan(name, size, seed).unwrap();
             prop_assert_eq!(format!("{:?}", plan_of), format!("{:?}", again), "{}", name);
-            let mixed: Mixed = plan_of.mix(&given.view()).unwrap();
-            prop_assert_eq!(mixed.images.dims(), given.images.dims(), "{}", name);
+            let view = given.view(&*plan_of);
+            let mixed: Mixed = plan_of.mix(&view).unwrap();
+            prop_assert_eq!(mixed.images.dims(), view.images.dims(), "{}", name);
             prop_assert!(values(&mixed.images).iter().all(|x| x.is_finite()), "{}", name);
-            let twice = again.mix(&given.view()).unwrap();
+            let twice = again.mix(&view).unwrap();
             prop_assert_eq!(values(&mixed.images), values(&twice.images), "{}", name);
             prop_assert!(TWO_WEIGHTS.contains(&name) || are_shares(&mixed.targets, batch), "{}: {:?}", name, mixed.targets);
         }

@@ -32,7 +32,10 @@ mod validate;
 pub use claim::{Claim, ClaimedNetwork, Head, Statistic};
 pub use error::Error;
 pub use library::Library;
-pub use method::{AdAutoMix, Dada, GeneratorNetwork, MarginRule, MeAda, Method, Objective, Upsampling};
+pub use method::{
+    AdAutoMix, Annealing, AutoMix, Dada, GeneratorNetwork, MarginRule, MaskLoss, MeAda, Method, MixBlock,
+    Modulation, Objective, Upsampling,
+};
 pub use overrides::Override;
 pub use recipe::{
     BeforeScope, Data, GeneratorOptimizer, Heads, LabelWeights, Loss, LossName, Network, Observer, Optimizer,

@@ -10,6 +10,10 @@ use crate::read::{Problem, ReadError, read};
 pub enum Method {
     /// Qin et al., 2024: a generator of masks, trained against the classifier.
     AdAutoMix(AdAutoMix),
+    /// Liu et al., 2022: a generator of masks, trained with the classifier.
+    AutoMix(AutoMix),
+    /// Li et al., 2021: the same with another generator.
+    SAMix(AutoMix),
     /// Zhao et al., NeurIPS 2020: pictures moved to where the network is wrong and unsure, appended to the data.
     MeAda(MeAda),
     /// Li et al., ECCV 2020: a policy of picture operations, learned by gradients beside the weights.
@@ -29,6 +33,8 @@ impl Method {
     pub fn name(&self) -> &str {
         match self {
             Self::AdAutoMix(_) => "adautomix",
+            Self::AutoMix(_) => "automix",
+            Self::SAMix(_) => "samix",
             Self::MeAda(_) => "me-ada",
             Self::Dada(_) => "dada",
             Self::Mixer { name, .. } => name,
@@ -41,6 +47,8 @@ impl Method {
         let name: String = read(name).map_err(|error| error.under("name"))?;
         match name.as_str() {
             "adautomix" => read(Value::Table(table)).map(Self::AdAutoMix),
+            "automix" => read(Value::Table(table)).map(Self::AutoMix),
+            "samix" => read(Value::Table(table)).map(Self::SAMix),
             "me-ada" => read(Value::Table(table)).map(Self::MeAda),
             "dada" => read(Value::Table(table)).map(Self::Dada),
             _ => Ok(Self::Mixer { name, parameters: table }),
@@ -51,6 +59,7 @@ impl Method {
     fn parameters(&self) -> Result<Table, toml::ser::Error> {
         match self {
             Self::AdAutoMix(settings) => Table::try_from(settings),
+            Self::AutoMix(settings) | Self::SAMix(settings) => Table::try_from(settings),
             Self::MeAda(settings) => Table::try_from(settings),
             Self::Dada(settings) => Table::try_from(settings),
             Self::Mixer { parameters, .. } => Ok(parameters.clone()),
@@ -60,7 +69,13 @@ impl Method {
     /// Whether the method needs a teacher, the moving average of the network that is trained.
     #[must_use]
     pub fn has_teacher(&self) -> bool {
-        matches!(self, Self::AdAutoMix(_))
+        self.has_generator()
+    }
+
+    /// Whether the method trains a generator of masks beside the network.
+    #[must_use]
+    pub fn has_generator(&self) -> bool {
+        matches!(self, Self::AdAutoMix(_) | Self::AutoMix(_) | Self::SAMix(_))
     }
 }
 
@@ -139,6 +154,86 @@ pub struct GeneratorNetwork {
     pub upsampling: Upsampling,
     /// Side of the picture over side of the map.
     pub upsampling_factor: usize,
+}
+
+/// Parameters of AutoMix and SAMix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutoMix {
+    /// `a` of Beta(a, a), from which the weights λ are drawn.
+    pub beta_parameter: f64,
+    /// Whether partners are drawn again, up to ten times, as long as a picture is mixed with itself.
+    pub distinct_partners: bool,
+    /// How near to 0 or 1 λ may come before the classifier gets the linear mix.
+    pub margin: f64,
+    /// Stage of the teacher whose map the generator sees, counted from 0.
+    pub feature_stage: usize,
+    /// The generator of masks.
+    pub generator: MixBlock,
+    /// What masks cost by themselves.
+    pub mask_loss: MaskLoss,
+}
+
+/// The generator of AutoMix and SAMix: one attention block for two pictures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixBlock {
+    /// Channels of the map over channels of query and key.
+    pub reduction: usize,
+    /// Whether the attention is divided by the square root of its channels.
+    pub scale: bool,
+    /// Whether λ is joined to the maps as a further plane.
+    pub lambda_plane: bool,
+    /// Whether query and key have weights of their own and see both pictures.
+    pub joint: bool,
+    /// Channels between the two convolutions of the value, where it has two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_hidden: Option<usize>,
+    /// How masks are brought from the map's size to the picture's.
+    pub upsampling: Upsampling,
+    /// Side of the picture over side of the map.
+    pub upsampling_factor: usize,
+    /// How maps are multiplied by something that depends on λ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modulation: Option<Modulation>,
+}
+
+/// How a map is multiplied by something that depends on λ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Modulation {
+    /// The `k` of a cubic that takes the place of λ: flat around 1/2, and the straighter the larger `k` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curve: Option<f64>,
+    /// The map is multiplied by 1 plus so many times λ; by λ alone where this isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual: Option<f64>,
+}
+
+/// What masks cost by themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaskLoss {
+    /// Its weight beside the loss of the teacher.
+    pub weight: f64,
+    /// How far the mean of the masks may be from λ at no cost.
+    pub margin: f64,
+    /// What the variance of the masks earns.
+    pub variance_weight: f64,
+    /// How the weight falls during the run.
+    pub annealing: Annealing,
+}
+
+/// How a weight falls during a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Annealing {
+    /// It stays.
+    None,
+    /// Along half a cosine over all steps, to 0.
+    Cosine,
+    /// As in published code, which takes each step's weight for the base of the next: by the product of all factors so far.
+    Reference,
 }
 
 /// How a mask is made larger.

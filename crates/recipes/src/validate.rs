@@ -5,7 +5,7 @@ use std::fmt::Display;
 use crate::claim::{ClaimedNetwork, Head};
 use crate::error::Error;
 use crate::layers::Origins;
-use crate::method::{AdAutoMix, Dada, MarginRule, MeAda, Method};
+use crate::method::{AdAutoMix, AutoMix, Dada, MarginRule, MeAda, Method};
 use crate::recipe::{Heads, Recipe};
 
 /// Checks a recipe whose types are right.
@@ -42,6 +42,10 @@ impl Check<'_> {
 
     fn positive(&self, value: f64, key: &str) -> Result<(), Error> {
         self.that(value > 0.0 && value.is_finite(), key, value, "a number above 0")
+    }
+
+    fn not_negative(&self, value: f64, key: &str) -> Result<(), Error> {
+        self.that(value >= 0.0 && value.is_finite(), key, value, "0 or more")
     }
 
     fn within(&self, value: f64, range: [f64; 2], key: &str) -> Result<(), Error> {
@@ -104,7 +108,7 @@ impl Check<'_> {
             return Ok(());
         };
         self.that(
-            matches!(recipe.method, Method::AdAutoMix(_)),
+            recipe.method.has_generator(),
             "optimizer.generator",
             "given",
             "none: the method has no generator",
@@ -134,7 +138,7 @@ impl Check<'_> {
     fn method(&self, recipe: &Recipe) -> Result<(), Error> {
         let loss = &recipe.loss;
         self.within(loss.smoothing, [0.0, 1.0], "loss.smoothing")?;
-        self.that(loss.clean_weight >= 0.0, "loss.clean_weight", loss.clean_weight, "0 or more")?;
+        self.not_negative(loss.clean_weight, "loss.clean_weight")?;
         let one_head = || {
             self.that(
                 recipe.network.heads == Heads::One,
@@ -145,6 +149,7 @@ impl Check<'_> {
         };
         match &recipe.method {
             Method::AdAutoMix(method) => self.adautomix(method),
+            Method::AutoMix(method) | Method::SAMix(method) => self.automix(method),
             Method::MeAda(method) => one_head().and(self.me_ada(method)),
             Method::Dada(method) => one_head().and(self.dada(method)),
             // Its parameters are checked by the mixer itself.
@@ -162,7 +167,7 @@ impl Check<'_> {
             (method.entropy_weight, "method.entropy_weight"),
             (method.transport_weight, "method.transport_weight"),
         ] {
-            self.that(weight >= 0.0 && weight.is_finite(), key, weight, "0 or more")?;
+            self.not_negative(weight, key)?;
         }
         Ok(())
     }
@@ -195,6 +200,22 @@ impl Check<'_> {
         self.that(fits, "method.margin_rule", format!("{:?}", method.margin_rule).to_lowercase(), expected)?;
         self.at_least_1(method.generator.reduction, "method.generator.reduction")?;
         self.at_least_1(method.generator.upsampling_factor, "method.generator.upsampling_factor")
+    }
+
+    fn automix(&self, method: &AutoMix) -> Result<(), Error> {
+        self.positive(method.beta_parameter, "method.beta_parameter")?;
+        self.within(method.margin, [0.0, 1.0], "method.margin")?;
+        let (generator, loss) = (&method.generator, &method.mask_loss);
+        self.at_least_1(generator.reduction, "method.generator.reduction")?;
+        self.at_least_1(generator.upsampling_factor, "method.generator.upsampling_factor")?;
+        self.at_least_1(generator.value_hidden.unwrap_or(1), "method.generator.value_hidden")?;
+        if let Some(modulation) = &generator.modulation {
+            self.not_negative(modulation.curve.unwrap_or(0.0), "method.generator.modulation.curve")?;
+            self.not_negative(modulation.residual.unwrap_or(0.0), "method.generator.modulation.residual")?;
+        }
+        self.not_negative(loss.weight, "method.mask_loss.weight")?;
+        self.within(loss.margin, [0.0, 1.0], "method.mask_loss.margin")?;
+        self.not_negative(loss.variance_weight, "method.mask_loss.variance_weight")
     }
 
     fn claim(&self, recipe: &Recipe) -> Result<(), Error> {
@@ -252,7 +273,7 @@ mod tests {
                 "unknown key `method.generator.lam_concat`; expected one of",
                 &["method.generator.lam_concat=true"],
             ),
-            ("`network.heads` is \"two\"; expected \"one\"", &["method.name=mixup"]),
+            ("`teacher` is given; expected none: the method has no teacher", &["method.name=mixup"]),
             ("`loss.smoothing` is 2; expected", &["loss.smoothing=2.0"]),
             ("`data.train_pictures` is 0; expected 1 or more", &["data.train_pictures=0"]),
         ];
@@ -260,6 +281,15 @@ mod tests {
             let message = refusal("quick/adautomix", overrides);
             assert!(message.contains(expected), "{message}");
         }
+        let message = refusal("quick/mixup", &["network.heads=two"]);
+        assert!(message.contains("`network.heads` is \"two\"; expected \"one\""), "{message}");
+        let message = refusal("quick/samix", &["method.mask_loss.annealing=linear"]);
+        assert!(message.contains("expected one of \"none\", \"cosine\", \"reference\""), "{message}");
+        let message = refusal("quick/samix", &["method.generator.modulation.residual=-1.0"]);
+        assert!(
+            message.contains("`method.generator.modulation.residual` is -1; expected 0 or more"),
+            "{message}"
+        );
         let message = refusal("quick/mixup", &["teacher.scope=[0.0, 1.0]"]);
         assert!(message.contains("missing key `teacher.base_momentum`"), "{message}");
     }

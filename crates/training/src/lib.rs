@@ -1,6 +1,6 @@
 //! The min-max loop: optimizers, schedules, the EMA teacher, methods, checkpoints and the run's folder.
 //!
-//! A [`Method`] is one training step: AdAutoMix, or plain classification of what a mixer makes. A [`Run`] is the loop
+//! A [`Method`] is one training step: that of a learned generator of masks, or plain classification of what a mixer makes. A [`Run`] is the loop
 //! around it. It reads batches, moves weights, and tells [`Listener`]s what happens ([`Event`]); everything that decides
 //! its numbers is in the recipe, so the same recipe gives the same files, and a run that was killed and resumed ends in
 //! the same bytes as one that was not.
@@ -53,12 +53,14 @@ pub use data::Pictures;
 pub use error::{Error, Result};
 pub use event::{Event, Listener};
 pub use gradients::Gradients;
-pub use method::{AdAutoMix, AdAutoMixConfig, Dada, Inputs, Iteration, MeAda, Method, Mixed, Recursive};
+pub use method::{
+    Dada, Inputs, Iteration, Learned, LearnedConfig, MaskMakerConfig, MeAda, Method, Mixed, Recursive,
+};
 pub use network::{Build, Network, named};
 pub use optimizer::{Optimizer, Rule};
 pub use parameters::Parameters;
 pub use run::{Loaded, Options, Run, inputs, load};
-pub use schedule::{BeforeScope, LearningRate, Momentum, Warmup};
+pub use schedule::{BeforeScope, LearningRate, MaskWeight, Momentum, Warmup};
 pub use stepper::Stepper;
 
 /// The example of the README, which is compiled and run with the tests.

@@ -2,6 +2,8 @@
 
 use std::f64::consts::PI;
 
+use adautomix_recipes::Annealing;
+
 /// The multiplier that raises a learning rate at the start of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Warmup {
@@ -91,6 +93,45 @@ impl Momentum {
     }
 }
 
+/// What the loss of generated masks weighs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MaskWeight {
+    /// The weight at the start.
+    pub base: f64,
+    /// How it falls.
+    pub annealing: Annealing,
+    /// Steps of the run.
+    pub steps: usize,
+}
+
+impl MaskWeight {
+    /// A weight that stays.
+    pub fn constant(base: f64) -> Self {
+        Self { base, annealing: Annealing::None, steps: 1 }
+    }
+
+    /// The weight at a step. With the reference's annealing, whose factors multiply up, it is gone after a few hundredths
+    /// of a long run.
+    pub fn at(&self, step: usize) -> f64 {
+        let factor = |step: usize| ((PI * step as f64 / self.steps as f64).cos() + 1.0) / 2.0;
+        match self.annealing {
+            Annealing::None => self.base,
+            Annealing::Cosine => self.base * factor(step),
+            Annealing::Reference => {
+                let mut weight = self.base;
+                for step in 0..=step {
+                    weight *= factor(step);
+                    // What is that small stays nothing, and need not be multiplied on.
+                    if weight < f64::MIN_POSITIVE {
+                        return 0.0;
+                    }
+                }
+                weight
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +163,18 @@ mod tests {
         assert!(momentum.at(10) > 0.902);
         assert!((momentum.at(100) - 1.0).abs() < 1e-12);
         assert_eq!(Momentum { scope: [0.0, 1.0], ..momentum }.at(0), 0.0);
+    }
+
+    #[test]
+    fn the_weight_of_masks_falls_as_meant_or_as_published() {
+        let cosine = MaskWeight { base: 0.1, annealing: Annealing::Cosine, steps: 75_000 };
+        assert_eq!((cosine.at(0), cosine.at(75_000)), (0.1, 0.0));
+        assert!((cosine.at(37_500) - 0.05).abs() < 1e-12);
+        let reference = MaskWeight { annealing: Annealing::Reference, ..cosine };
+        assert_eq!(reference.at(0), 0.1);
+        // 200 epochs of 375 steps: after one it is nearly whole, after ten it is gone.
+        assert!(reference.at(375) > 0.099 && reference.at(3750) < 0.001, "{}", reference.at(3750));
+        assert_eq!(reference.at(75_000), 0.0);
+        assert_eq!(MaskWeight::constant(0.1).at(75_000), 0.1);
     }
 }

@@ -138,11 +138,17 @@ impl Case {
 
     /// All weights, as layers ask for them.
     pub(super) fn weights(&self) -> VarBuilder<'static> {
+        self.weights_and([])
+    }
+
+    /// All weights, and tensors that the case leaves out since its outputs don't depend on them.
+    pub(super) fn weights_and<const N: usize>(&self, more: [(&str, Tensor); N]) -> VarBuilder<'static> {
         let weights = self.names("w/").into_iter().filter_map(|name| {
             let weight = self.find(&format!("w/{name}"))?;
             Some((name, weight))
         });
-        VarBuilder::from_tensors(weights.collect(), DType::F32, &self.device)
+        let more = more.map(|(name, tensor)| (name.to_string(), tensor));
+        VarBuilder::from_tensors(weights.chain(more).collect(), DType::F32, &self.device)
     }
 
     /// The names under a role such as `out/`, without it.

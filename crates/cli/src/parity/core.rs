@@ -4,8 +4,10 @@ use std::str::FromStr;
 
 use adautomix_losses::{self as losses, Components, Objective, SmoothingMode};
 use adautomix_mixing::adautomix::{Generator, GeneratorConfig, MarginRule, apply_margin};
-use anyhow::{Result, bail};
-use candle_core::Tensor;
+use adautomix_mixing::automix::{MaskLoss, MixBlock, MixBlockConfig, Modulation, ValueInput};
+use adautomix_mixing::{Draw, MaskMaker};
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Tensor};
 use serde::Deserialize;
 
 use super::case::Case;
@@ -14,6 +16,7 @@ use super::{Op, Outputs, nets};
 pub(super) const OPS: &[(&str, Op)] = &[
     ("mask_generator", mask_generator),
     ("mix_images", mix_images),
+    ("mixblock", mixblock),
     ("lam_margin", lam_margin),
     ("losses", loss),
     ("objective", objective),
@@ -72,6 +75,81 @@ fn mix_images(case: &Case) -> Result<Outputs> {
     let mask = case.input("mask")?;
     let mixed = adautomix_ops::mix_images(&Tensor::cat(&images, 0)?, &rows(&images)?, &mask)?;
     Ok(vec![("mixed".into(), mixed)])
+}
+
+/// The settings of a mixblock, under the names of the golden cases.
+#[derive(Deserialize)]
+struct MixBlockParams {
+    in_channel: usize,
+    reduction: usize,
+    use_scale: bool,
+    mode: String,
+    scale_factor: usize,
+    lam_concat: bool,
+    lam_concat_v: bool,
+    lam_mul: f64,
+    lam_residual: bool,
+    lam_mul_k: f64,
+    value_neck: bool,
+    value_hidden: Option<usize>,
+    x_qk_concat: bool,
+    x_v_concat: bool,
+    mask_loss_mode: String,
+    mask_loss_margin: f64,
+}
+
+impl MixBlockParams {
+    /// The same settings under our names.
+    fn config(&self) -> Result<MixBlockConfig> {
+        let modulation = Modulation {
+            curve: (self.lam_mul_k >= 0.0).then_some(self.lam_mul_k),
+            residual: self.lam_residual.then_some(self.lam_mul),
+        };
+        Ok(MixBlockConfig {
+            channels: self.in_channel,
+            reduction: self.reduction,
+            scaled: self.use_scale,
+            lambda_plane: self.lam_concat,
+            modulation: (self.lam_mul > 0.0).then_some(modulation),
+            joint: self.x_qk_concat,
+            value_input: match (self.lam_concat_v, self.x_v_concat) {
+                (true, _) => ValueInput::PartnerAndRatio,
+                (_, true) => ValueInput::Both,
+                _ => ValueInput::Partner,
+            },
+            value_hidden: if self.value_neck {
+                Some(self.value_hidden.context("its params have a `value_neck` and no `value_hidden`")?)
+            } else {
+                None
+            },
+            upsampling: nets::interpolation(&self.mode)?,
+            scale_factor: self.scale_factor,
+            mask_loss: MaskLoss {
+                margin: self.mask_loss_margin,
+                variance_weight: match self.mask_loss_mode.as_str() {
+                    "L1" => 0.0,
+                    "L1+Variance" => 2.0,
+                    other => bail!("unknown mask loss `{other}`, expected `L1` or `L1+Variance`"),
+                },
+            },
+        })
+    }
+}
+
+fn mixblock(case: &Case) -> Result<Outputs> {
+    let config = case.all_params::<MixBlockParams>()?.config()?;
+    let running = || Tensor::zeros(config.value_hidden.unwrap_or(0), DType::F32, &case.device);
+    let weights =
+        case.weights_and([("value.0.bn.running_mean", running()?), ("value.0.bn.running_var", running()?)]);
+    let block = MixBlock::new(config, weights)?;
+    let (partner, lambda) = (case.indices("index")?, case.param::<f64>("lambda")?);
+    let draw = Draw {
+        lambdas: vec![lambda, 1.0 - lambda],
+        partners: vec![(0..partner.len() as u32).collect(), partner],
+    };
+    let mask = block.masks(&case.input("feature")?, &draw, true)?;
+    let loss = block.mask_loss(&mask, &draw.lambdas)?.context("its mask has no loss")?;
+    Ok(vec![("mask".into(), mask), ("mask_loss".into(), loss)])
 }
 
 /// A margin rule by name.

@@ -4,8 +4,8 @@ use adautomix_backbones::{Block, Classifier, ResNet, ResNetConfig, Stem};
 use adautomix_losses::Objective;
 use adautomix_mixing::{Draw, DrawPair};
 use adautomix_training::{
-    AdAutoMix, AdAutoMixConfig, BeforeScope, Gradients, Inputs, Iteration, Method, Momentum, Optimizer,
-    Parameters, Rule,
+    BeforeScope, Gradients, Inputs, Iteration, Learned, LearnedConfig, MaskMakerConfig, MaskWeight, Method,
+    Momentum, Optimizer, Parameters, Rule,
 };
 use anyhow::{Context, Result, bail};
 use candle_core::{D, DType, Tensor};
@@ -29,7 +29,8 @@ fn step(case: &Case) -> Result<Outputs> {
     let draws = DrawPair { generator: draw(case, "mb")?, classifier: draw(case, "bb")? };
     let adversarial = case.optional("adversarial")?.unwrap_or(true);
     let mut gradients = Gradients::default();
-    let iteration = method.iterate(&inputs, &draws, adversarial, &mut gradients)?;
+    // Every other step is adversarial, the first is.
+    let iteration = method.iterate(&inputs, &draws, usize::from(!adversarial), &mut gradients)?;
     let rule = Rule::Sgd { momentum: case.param("sgd_momentum")?, nesterov: false };
     let weight_decay = case.param("weight_decay")?;
     for (_, parameters) in method.trained() {
@@ -47,7 +48,7 @@ fn step(case: &Case) -> Result<Outputs> {
 }
 
 /// The method with the case's settings.
-fn method(case: &Case) -> Result<AdAutoMix> {
+fn method(case: &Case) -> Result<Learned> {
     let network = ResNetConfig {
         block: Block::Basic,
         layers: vec![2, 2, 2, 2],
@@ -71,17 +72,19 @@ fn method(case: &Case) -> Result<AdAutoMix> {
         }
     };
     let momentum = case.param("momentum")?;
-    let config = AdAutoMixConfig {
+    let config = LearnedConfig {
         images: case.param("n")?,
         beta_parameter: 1.0,
+        distinct_partners: false,
         alpha: case.param("alpha")?,
         beta: case.param("beta")?,
         objective: case.param::<String>("objective")?.parse::<Objective>()?,
-        adversarial_interval: 1,
+        adversarial_interval: Some(2),
         margin: case.param("lam_margin")?,
         margin_rule: margin_rule(&case.param::<String>("margin_rule")?)?,
         feature_stage: 2,
-        generator: case.param::<GeneratorParams>("generator")?.config()?,
+        generator: MaskMakerConfig::Generator(case.param::<GeneratorParams>("generator")?.config()?),
+        mask_weight: MaskWeight::constant(0.0),
         // The case's momentum at step 0.
         momentum: Momentum {
             base: momentum,
@@ -91,7 +94,7 @@ fn method(case: &Case) -> Result<AdAutoMix> {
             steps: 1,
         },
     };
-    Ok(AdAutoMix::new(&build, config, 0, &case.device)?)
+    Ok(Learned::new(&build, config, 0, &case.device)?)
 }
 
 /// The ratios and partners of one of the two mixes, `mb` (the generator's) or `bb` (the classifier's).
@@ -101,7 +104,7 @@ fn draw(case: &Case, mix: &str) -> Result<Draw> {
 }
 
 /// A copy of every tensor, named as in the case.
-fn snapshot(method: &AdAutoMix) -> Result<Outputs> {
+fn snapshot(method: &Learned) -> Result<Outputs> {
     let mut tensors = Outputs::new();
     let mut add = |prefix: &str, parameters: &Parameters| -> Result<()> {
         for (name, tensor) in parameters.entries() {
@@ -117,7 +120,8 @@ fn snapshot(method: &AdAutoMix) -> Result<Outputs> {
 }
 
 fn of_iteration(iteration: &Iteration) -> Result<Outputs> {
-    let Iteration { components, classifier, generator, generator_mix, classifier_mix, feature } = iteration;
+    let Iteration { components, classifier, generator, generator_mix, classifier_mix, feature, .. } =
+        iteration;
     let mut outputs = vec![
         ("amce_bb".to_string(), components.amce_bb.clone()),
         ("clean".to_string(), components.clean.clone()),

@@ -1,7 +1,7 @@
 //! The mask generator (Eq. 5 to 7 of the paper).
 
 use super::check_lambdas;
-use crate::{Error, Result};
+use crate::{Error, MaskMaker, MasksOf, Result};
 use adautomix_ops::{ConvSpec, Interpolation, MaskAttention, conv2d, mask_attention, upsample_softmax};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
@@ -106,13 +106,12 @@ impl Generator {
         };
         Ok(Projection { config: self.config, side, base, shift })
     }
+}
 
-    /// The masks `[B, N, H, H]` of one mix: [`Generator::project`] and [`Projection::masks`].
-    ///
-    /// # Errors
-    /// Those of the two.
-    pub fn masks(&self, features: &Tensor, partners: &[Vec<u32>], lambdas: &[f64]) -> Result<Tensor> {
-        self.project(features)?.masks(partners, lambdas)
+impl MaskMaker for Generator {
+    fn look(&self, features: &Tensor, _: bool) -> Result<MasksOf<'_>> {
+        let projection = self.project(features)?;
+        Ok(Box::new(move |draw| projection.masks(&draw.partners, &draw.lambdas)))
     }
 }
 
@@ -128,11 +127,6 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// The same outside the graph: masks that train nothing.
-    pub fn detached(&self) -> Self {
-        Self { base: self.base.detach(), shift: self.shift.as_ref().map(Tensor::detach), ..*self }
-    }
-
     /// The masks `[B, N, H, H]` of samples that are mixed of the images `partners[0][b] … partners[N-1][b]` with the ratios
     /// `lambdas` `[N]`: cross attention (Eq. 5), enlarged by the scale factor, and the softmax over the images at every
     /// pixel.
@@ -159,7 +153,8 @@ impl Projection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device, Var};
+    use crate::Draw;
+    use candle_core::{DType, Device};
     use candle_nn::VarMap;
 
     const CONFIG: GeneratorConfig = GeneratorConfig {
@@ -194,7 +189,7 @@ mod tests {
         let variables = VarMap::new();
         let generator = generator(&variables)?;
         let partners = [vec![0, 1, 2], vec![2, 0, 1], vec![1, 2, 0]];
-        let masks = generator.masks(&features(3)?, &partners, &[0.5, 0.3, 0.2])?;
+        let masks = generator.project(&features(3)?)?.masks(&partners, &[0.5, 0.3, 0.2])?;
         assert_eq!(masks.dims(), [3, 3, 20, 20]);
         let error = (masks.sum(1)? - 1.0)?.abs()?.max_all()?.to_scalar::<f32>()?;
         assert!(error < 1e-6, "{error}");
@@ -209,19 +204,15 @@ mod tests {
     }
 
     #[test]
-    fn one_projection_serves_two_mixes_and_a_detached_one_trains_nothing() -> Result<()> {
-        let variables = VarMap::new();
-        let generator = generator(&variables)?;
-        let features = Var::from_tensor(&features(3)?)?;
-        let projection = generator.project(&features)?;
-        let lambdas = [0.7, 0.3];
-        for partners in [[vec![0, 1, 2], vec![2, 0, 1]], [vec![0, 1, 2], vec![1, 2, 0]]] {
-            let once = projection.masks(&partners, &lambdas)?.flatten_all()?.to_vec1::<f32>()?;
-            let fresh = generator.masks(&features, &partners, &lambdas)?.flatten_all()?.to_vec1::<f32>()?;
-            assert_eq!(once, fresh);
-            let constant = projection.detached().masks(&partners, &lambdas)?;
-            assert!(!constant.track_op());
-            assert_eq!(constant.flatten_all()?.to_vec1::<f32>()?, once);
+    fn one_look_serves_two_mixes() -> Result<()> {
+        let generator = generator(&VarMap::new())?;
+        let features = features(3)?;
+        let masks_of = generator.look(&features, true)?;
+        for partner in [[2, 0, 1], [1, 2, 0]] {
+            let partners = vec![vec![0, 1, 2], partner.to_vec()];
+            let fresh = generator.project(&features)?.masks(&partners, &[0.7, 0.3])?;
+            let once = masks_of(&Draw { lambdas: vec![0.7, 0.3], partners })?;
+            assert_eq!(once.flatten_all()?.to_vec1::<f32>()?, fresh.flatten_all()?.to_vec1::<f32>()?);
         }
         Ok(())
     }
@@ -231,8 +222,8 @@ mod tests {
         let generator = generator(&VarMap::new())?;
         let message = |result: Result<Tensor>| result.err().map(|e| e.to_string()).unwrap_or_default();
         let features = features(2)?;
-        let masks =
-            |partners: &[Vec<u32>], lambdas: &[f64]| message(generator.masks(&features, partners, lambdas));
+        let projection = generator.project(&features)?;
+        let masks = |partners: &[Vec<u32>], lambdas: &[f64]| message(projection.masks(partners, lambdas));
         assert_eq!(masks(&[vec![0, 1]], &[1.0]), "a mix of 1 images, expected at least 2");
         let sum = masks(&[vec![0, 1], vec![1, 0]], &[0.5, 0.4]);
         assert_eq!(sum, "mixing ratios [0.5, 0.4] sum to 0.9, expected 1");

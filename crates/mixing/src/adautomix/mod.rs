@@ -13,7 +13,7 @@ use crate::{Error, Result};
 const TOLERANCE: f64 = 1e-4;
 
 /// Checks that there are at least two ratios and that they sum to 1.
-fn check_lambdas(lambdas: &[f64]) -> Result<()> {
+pub(crate) fn check_lambdas(lambdas: &[f64]) -> Result<()> {
     if lambdas.len() < 2 {
         return Err(Error::TooFewImages(lambdas.len()));
     }

@@ -1,8 +1,8 @@
 //! What one step of training does, method by method.
 
-mod adautomix;
 mod bytes;
 mod dada;
+mod learned;
 mod me_ada;
 mod mixed;
 mod observed;
@@ -13,8 +13,8 @@ use adautomix_random::Key;
 use adautomix_recipes::{Heads, Method as MethodRecipe, Recipe};
 use candle_core::{Device, Tensor};
 
-pub use adautomix::{AdAutoMix, AdAutoMixConfig, Iteration};
 pub use dada::Dada;
+pub use learned::{Iteration, Learned, LearnedConfig, MaskMakerConfig};
 pub use me_ada::{MeAda, ascend};
 pub use mixed::{Mixed, mixer};
 pub use recursive::Recursive;
@@ -106,8 +106,12 @@ pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> 
     let seed = recipe.training.seed;
     match &recipe.method {
         MethodRecipe::AdAutoMix(settings) => {
-            let config = AdAutoMixConfig::of(settings, teacher::schedule(recipe, steps)?);
-            Ok(Box::new(AdAutoMix::new(&*network, config, seed, device)?))
+            let config = LearnedConfig::adautomix(settings, teacher::schedule(recipe, steps)?);
+            Ok(Box::new(Learned::new(&*network, config, seed, device)?))
+        }
+        MethodRecipe::AutoMix(settings) | MethodRecipe::SAMix(settings) => {
+            let config = LearnedConfig::automix(settings, teacher::schedule(recipe, steps)?, steps);
+            Ok(Box::new(Learned::new(&*network, config, seed, device)?))
         }
         MethodRecipe::MeAda(settings) => {
             Ok(Box::new(MeAda::new(recipe, settings, &*network, steps, device)?))
