@@ -1,8 +1,11 @@
 //! What every mixer of the registry promises, on random batches.
 
+use adautomix_mixing::cutmix::CutMixPlan;
+use adautomix_mixing::mixup::MixUpPlan;
 use adautomix_mixing::{Mixed, Normalisation, Plan, Result, Targets, View, registry};
 use candle_core::{Device, Tensor};
 use proptest::prelude::*;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -34,6 +37,19 @@ impl Batch {
             head: (noise(&[CLASSES as usize, 8])?, noise(&[CLASSES as usize])?),
             attention: noise(&[batch, 2, tokens, tokens])?.exp()?,
             labels: (0..batch).map(|_| rng.random_range(0..CLASSES)).collect(),
+        })
+    }
+
+    /// The batch in another order: its sample `i` is sample `order[i]` of this one.
+    fn permuted(&self, order: &[u32]) -> Result<Self> {
+        let order_of = |tensor: &Tensor| tensor.index_select(&Tensor::new(order, &Device::Cpu)?, 0);
+        Ok(Self {
+            images: order_of(&self.images)?,
+            labels: order.iter().map(|&from| self.labels[from as usize]).collect(),
+            gradient: order_of(&self.gradient)?,
+            features: order_of(&self.features)?,
+            head: self.head.clone(),
+            attention: order_of(&self.attention)?,
         })
     }
 
@@ -73,6 +89,58 @@ fn are_shares(targets: &Targets, batch: usize) -> bool {
         && weights.chunks(n).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5)
 }
 
+/// What the plans below are made of.
+struct Drawn {
+    lambda: f64,
+    center: [usize; 2],
+    partner: Vec<u32>,
+}
+
+impl Drawn {
+    fn new([batch, height, width]: [usize; 3], seed: u64) -> Self {
+        let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+        Self {
+            lambda: rng.random(),
+            center: [rng.random_range(0..height), rng.random_range(0..width)],
+            partner: permutation(batch, rng),
+        }
+    }
+
+    /// The same draws for a batch whose sample `i` is sample `order[i]` of this one.
+    fn permuted(&self, order: &[u32]) -> Self {
+        let place = |sample: u32| order.iter().position(|&from| from == sample).unwrap() as u32;
+        let partner = order.iter().map(|&from| place(self.partner[from as usize])).collect();
+        Self { partner, ..*self }
+    }
+}
+
+fn permutation(batch: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..batch as u32).collect();
+    order.shuffle(rng);
+    order
+}
+
+type MakePlan = fn(&Drawn) -> Box<dyn Plan>;
+
+/// Methods whose result follows the order of the batch, and how their plans are made: a line for each.
+const PLANS: &[(&str, MakePlan)] = &[
+    ("mixup", |d| Box::new(MixUpPlan { lambda: d.lambda, partner: d.partner.clone() })),
+    ("cutmix", |d| Box::new(CutMixPlan { lambda: d.lambda, center: d.center, partner: d.partner.clone() })),
+];
+
+/// Those of them that leave pictures and labels alone where lambda is 1.
+const UNCHANGED_AT_1: &[&str] = &["mixup", "cutmix"];
+
+/// The weight of each sample's labels, `[B][N]`, also where the batch shares them.
+fn rows(targets: &Targets, batch: usize) -> Vec<Vec<f32>> {
+    match targets {
+        Targets::Labels { partners, weights } => {
+            weights.chunks(partners.len()).map(<[f32]>::to_vec).cycle().take(batch).collect()
+        }
+        Targets::Soft(target) => target.to_vec2().unwrap(),
+    }
+}
+
 /// Methods whose two weights are each a share of its own, and need not sum to 1.
 const TWO_WEIGHTS: &[&str] = &["snapmix", "tokenmix"];
 
@@ -96,6 +164,42 @@ proptest! {
             let twice = again.mix(&given.view()).unwrap();
             prop_assert_eq!(values(&mixed.images), values(&twice.images), "{}", name);
             prop_assert!(TWO_WEIGHTS.contains(&name) || are_shares(&mixed.targets, batch), "{}: {:?}", name, mixed.targets);
+        }
+    }
+
+    #[test]
+    fn the_picture_itself_is_left_where_lambda_is_1(
+        batch in 1usize..6, rows_of_8 in 2usize..5, columns_of_8 in 2usize..5, seed: u64
+    ) {
+        let size = [batch, 8 * rows_of_8, 8 * columns_of_8];
+        let given = Batch::new(batch, size[1], size[2], seed).unwrap();
+        let drawn = Drawn { lambda: 1.0, ..Drawn::new(size, seed) };
+        for (name, plan) in PLANS.iter().filter(|(name, _)| UNCHANGED_AT_1.contains(name)) {
+            let mixed = plan(&drawn).mix(&given.view()).unwrap();
+            prop_assert_eq!(values(&mixed.images), values(&given.images), "{}", name);
+            for row in rows(&mixed.targets, batch) {
+                prop_assert_eq!(row, &[1.0, 0.0], "{}", name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_in_another_order_gives_the_same_mixes_in_that_order(
+        batch in 1usize..6, rows_of_8 in 2usize..5, columns_of_8 in 2usize..5, seed: u64
+    ) {
+        let size = [batch, 8 * rows_of_8, 8 * columns_of_8];
+        let given = Batch::new(batch, size[1], size[2], seed).unwrap();
+        let drawn = Drawn::new(size, seed);
+        let order = permutation(batch, &mut ChaCha8Rng::seed_from_u64(!seed));
+        let (moved, drawn_again) = (given.permuted(&order).unwrap(), drawn.permuted(&order));
+        for (name, plan) in PLANS {
+            let mixed = plan(&drawn).mix(&given.view()).unwrap();
+            let again = plan(&drawn_again).mix(&moved.view()).unwrap();
+            let expected = mixed.images.index_select(&Tensor::new(&*order, &Device::Cpu).unwrap(), 0).unwrap();
+            prop_assert_eq!(values(&again.images), values(&expected), "{}", name);
+            let weights = rows(&mixed.targets, batch);
+            let weights: Vec<_> = order.iter().map(|&from| weights[from as usize].clone()).collect();
+            prop_assert_eq!(rows(&again.targets, batch), weights, "{}", name);
         }
     }
 }
