@@ -74,7 +74,8 @@ def unary_terms(
 
 
 def steps(above: Tensor, below: Tensor, cells: int) -> Tensor:
-    """How far cells above a horizontal edge of blocks are from those below, [N, B - 1, B]; `cells` make a block's side."""
+    """How far the cells above a horizontal edge of blocks are from those below it, [N, B - 1, B]; a block has
+    `cells` cells a side."""
     upper = above[:, :, cells - 1 : -1 : cells]
     lower = below[:, :, cells::cells]
     difference = (upper - lower).abs().mean(dim=1)
@@ -133,7 +134,7 @@ def block_mask(labels: Tensor, n_labels: int) -> Tensor:
 def destinations(mask: Tensor, saliency_norm: Tensor, t_eps: float) -> Tensor:
     """Where each block goes, [N, T * T], or -1: salient blocks to near places that the mask shows."""
     side = mask.shape[2]
-    place = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"), dim=2).view(-1, 2)
+    place = torch.cartesian_prod(torch.arange(side), torch.arange(side))
     distance = (place[:, None] - place[None, :]).square().sum(dim=2).float() / (side - 1) ** 2
     gain = saliency_norm.flatten(1)[:, :, None] * (mask.flatten(1) > 0).float()[:, None, :]
     cost = t_eps * distance - gain
@@ -181,4 +182,5 @@ def puzzlemix(
         plans = (destinations(m, s, settings.t_eps) for m, s in ((fine, share), (1.0 - fine, share[perm])))
         images = [moved(picture, plan) for picture, plan in zip(images, plans)]
     pixels = resize(mask, (size, size), "nearest")
-    return {"mixed": by_mask(images[0], images[1], pixels), "lam": pixels.mean(dim=(1, 2, 3)), "block_mask": mask}
+    mixed = by_mask(images[0], images[1], pixels)
+    return {"mixed": mixed, "lam": pixels.mean(dim=(1, 2, 3)), "block_mask": mask}

@@ -22,8 +22,9 @@ def fine_grained_saliency(image: np.ndarray) -> np.ndarray:
     """The saliency [H, W] of a picture [H, W, 3], both bytes: OpenCV's where the contrib modules are installed."""
     if OPENCV is None:
         return montabone(image)
-    found, saliency = OPENCV.computeSaliency(image)
-    return saliency if found else np.zeros(image.shape[:2], np.uint8)
+    _, saliency = OPENCV.computeSaliency(image)
+    # The map comes back as f32 from 0 to 1, and as NaN for a picture of one colour.
+    return np.rint(255.0 * np.nan_to_num(saliency)).astype(np.uint8)
 
 
 def montabone(image: np.ndarray) -> np.ndarray:
@@ -100,9 +101,11 @@ def snapmix(
     """The partner's box B goes into the box A; labels weigh what the maps `spm` say the boxes hold."""
     size = tuple(x.shape[2:])
     box_a, box_b = (scaled_box(size, math.sqrt(1.0 - lam), center) for lam, center in zip(lams, centers))
+    boxes = {"box_a": box_a, "box_b": box_b}
     if area(box_a) == 0 or area(box_b) == 0:
-        return {"mixed": x, "lam_a": torch.ones(len(x)), "lam_b": torch.zeros(len(x)), "box_a": box_a, "box_b": box_b}
-    patch = resize(inside(x, box_b), (box_a[2] - box_a[0], box_a[3] - box_a[1]), "bilinear", align_corners=True)
+        return {"mixed": x, "lam_a": torch.ones(len(x)), "lam_b": torch.zeros(len(x)), **boxes}
+    sides = (box_a[2] - box_a[0], box_a[3] - box_a[1])
+    patch = resize(inside(x, box_b), sides, "bilinear", align_corners=True)
     weight_a, weight_b = 1.0 - share(spm, box_a), share(spm, box_b)[perm]
     outside = weight_outside(size, box_a)
     both = weight_a + weight_b
@@ -110,9 +113,27 @@ def snapmix(
     lam_a = torch.where(same, both, weight_a).nan_to_num(nan=outside)
     lam_b = torch.where(same, both, weight_b).nan_to_num(nan=1.0 - outside)
     mixed = paste(x, patch[perm], box_a)
-    return {"mixed": mixed, "lam_a": lam_a, "lam_b": lam_b, "box_a": box_a, "box_b": box_b}
+    return {"mixed": mixed, "lam_a": lam_a, "lam_b": lam_b, **boxes}
 
 
 def share(maps: Tensor, box: Box) -> Tensor:
     """What part of each map [N, H, W] lies in the box."""
     return inside(maps, box).sum(dim=(1, 2)) / (maps.sum(dim=(1, 2)) + 1e-8)
+
+
+def saliencygrafting(
+    x: Tensor,
+    perm: Tensor,
+    features: Tensor,
+    drawn: Tensor,
+    temperature: float = 0.2,
+    threshold: float = 1.0,
+) -> dict:
+    """Salient cells of the partner, where `drawn` [N, h * w] says so, go into the sample."""
+    cells = features.abs().sum(dim=1).flatten(1)
+    power = (cells / cells.amax(dim=1, keepdim=True) / temperature).softmax(dim=1)
+    grafted = (power > threshold * power.mean(dim=1, keepdim=True))[perm] & drawn
+    kept = (cells * ~grafted).norm(dim=1) / cells.norm(dim=1)
+    added = (cells[perm] * grafted).norm(dim=1) / cells[perm].norm(dim=1)
+    mask = resize((~grafted).float().view(-1, 1, *features.shape[2:]), tuple(x.shape[2:]), "nearest")
+    return {"mixed": by_mask(x, x[perm], mask), "lam": kept / (kept + added), "mask": mask}

@@ -23,7 +23,7 @@ pub(crate) struct MixersArgs {
     /// Pictures of a batch.
     #[arg(long, default_value_t = 100)]
     batch: usize,
-    /// Side of the pictures, a multiple of 8.
+    /// Side of the pictures, a multiple of 16.
     #[arg(long, default_value_t = 32)]
     size: usize,
     /// Threads [default: one for each processor].
@@ -43,11 +43,14 @@ pub(crate) struct MixersArgs {
     json: bool,
 }
 
-/// Parameters that choose among ways to mix which differ in cost, and their values: each is a row of its own.
+/// Parameters that choose among ways to mix which differ in cost, and their values: each is a row of its own. Cells of
+/// tokens are given sizes that small pictures have several of.
 const ALTERNATIVES: &[(&str, &str, &[&str])] = &[
     ("manifoldmix", "stages", &["[0]", "[1]", "[2]"]),
     ("puzzlemix", "block_counts", &["[2]", "[4]", "[8]", "[16]"]),
     ("alignmix", "manifold_probability", &["0"]),
+    ("tokenmix", "patch", &["8"]),
+    ("mixpro", "mask_patch", &["16"]),
 ];
 
 /// What a row measured, in milliseconds.
@@ -60,7 +63,7 @@ struct Row {
 /// Runs `bench mixers`.
 pub(super) fn run(args: &MixersArgs) -> Result<()> {
     ensure!(args.batch > 0 && args.draws > 0 && args.repeats > 0, "expected at least 1 of everything");
-    ensure!(args.size > 0 && args.size % 8 == 0, "--size {}: expected a multiple of 8", args.size);
+    ensure!(args.size > 0 && args.size % 16 == 0, "--size {}: expected a multiple of 16", args.size);
     let threads = use_threads(args.threads)?;
     let plain = if args.no_step { None } else { Some(plain_step(args)?) };
     let batch = Batch::new(args.batch, args.size)?;
@@ -184,6 +187,7 @@ impl Batch {
         let labels: Vec<u32> = (0..batch as u32).map(|i| i % CLASSES as u32).collect();
         let classes = Tensor::arange(0u32, CLASSES as u32, &Device::Cpu)?;
         let targets = Tensor::new(&*labels, &Device::Cpu)?.unsqueeze(1)?.broadcast_eq(&classes)?;
+        let attention = noise(5, &[batch, 3, tokens, tokens])?.exp()?;
         // A loss looks at some place of a picture more than at others.
         let gradient = noise(1, &[batch, 3, size, size])?.broadcast_mul(&bumps(batch, size)?)?;
         Ok(Self {
@@ -192,7 +196,7 @@ impl Batch {
             gradient,
             features: noise(2, &[batch, CHANNELS[3], size / 8, size / 8])?.relu()?,
             head: (noise(3, &[CLASSES, CHANNELS[3]])?, noise(4, &[CLASSES])?),
-            attention: noise(5, &[batch, 3, tokens, tokens])?.exp()?,
+            attention: attention.broadcast_div(&attention.sum_keepdim(3)?)?,
             logits: noise(6, &[batch, CLASSES])?,
             targets: targets.to_dtype(candle_core::DType::F32)?,
         })
