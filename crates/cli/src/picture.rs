@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use image::{Rgb, RgbImage};
 use std::path::Path;
 
-/// A picture of a grid, with a line of text below it.
+/// A picture of a grid, with text below it.
 pub(crate) struct Tile {
     /// Rows of the picture.
     pub(crate) height: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Tile {
     pub(crate) width: usize,
     /// Interleaved red, green and blue, row by row from the top.
     pub(crate) pixels: Vec<u8>,
-    /// What stands below it; what is too long for the width is cut.
+    /// What stands below it, in lines; what is too long for the width is cut.
     pub(crate) caption: String,
 }
 
@@ -26,16 +26,20 @@ const GLYPH_HEIGHT: usize = 7;
 /// Letters that reach below the line stand this much lower.
 const DESCENT: usize = 2;
 const TEXT_HEIGHT: usize = GLYPH_HEIGHT + DESCENT;
-/// From the picture to its caption.
+/// From the picture to its caption, and from line to line.
 const LEAD: usize = 4;
+/// A tile of so many pixels more has letters of another pixel more: some 20 of them go into the width.
+const WIDTH_OF_LETTERS: usize = 96;
 
 /// Lays tiles out in rows of `columns`, each pixel `scale` wide and high; all cells are as large as the largest tile.
 pub(crate) fn grid(tiles: &[Tile], columns: usize, scale: usize) -> Result<RgbImage> {
     ensure!(!tiles.is_empty() && columns > 0 && scale > 0, "a grid needs pictures, columns and a scale");
-    let captioned = tiles.iter().any(|tile| !tile.caption.is_empty());
-    let text = if captioned { LEAD + TEXT_HEIGHT } else { 0 };
+    let lines = tiles.iter().map(|tile| tile.caption.lines().count()).max().unwrap_or(0);
     let tile_width = tiles.iter().map(|tile| tile.width * scale).max().unwrap_or(0);
-    let tile_height = tiles.iter().map(|tile| tile.height * scale).max().unwrap_or(0) + text;
+    let picture_height = tiles.iter().map(|tile| tile.height * scale).max().unwrap_or(0);
+    let letters = (tile_width / WIDTH_OF_LETTERS).max(1);
+    let line_height = (LEAD + TEXT_HEIGHT) * letters;
+    let tile_height = picture_height + lines * line_height;
     let columns = columns.min(tiles.len());
     let rows = tiles.len().div_ceil(columns);
     let (width, height) = (columns * (tile_width + GAP) + GAP, rows * (tile_height + GAP) + GAP);
@@ -57,18 +61,24 @@ pub(crate) fn grid(tiles: &[Tile], columns: usize, scale: usize) -> Result<RgbIm
                 image.put_pixel((left + x) as u32, (top + y) as u32, Rgb(pixel));
             }
         }
-        write(&mut image, &tile.caption, left, top + tile_height - TEXT_HEIGHT, tile_width);
+        for (line, text) in tile.caption.lines().enumerate() {
+            let top = top + picture_height + line * line_height + LEAD * letters;
+            write(&mut image, text, [left, top], tile_width, letters);
+        }
     }
     Ok(image)
 }
 
-/// Writes a line of text from (`left`, `top`) on, as much as goes into `width` pixels.
-fn write(image: &mut RgbImage, text: &str, left: usize, top: usize, width: usize) {
-    for (at, character) in text.chars().take((width + 1) / ADVANCE).enumerate() {
-        let top = if "gjpqy,".contains(character) { top + DESCENT } else { top };
+/// Writes a line of text from `[left, top]` on, as much as goes into `width` pixels, its dots `size` wide and high.
+fn write(image: &mut RgbImage, text: &str, [left, top]: [usize; 2], width: usize, size: usize) {
+    for (at, character) in text.chars().take((width / size + 1) / ADVANCE).enumerate() {
+        let down = if "gjpqy,".contains(character) { DESCENT } else { 0 };
         for (y, row) in glyph(character).into_iter().enumerate() {
             for x in (0..5).filter(|x| row >> (4 - x) & 1 == 1) {
-                image.put_pixel((left + at * ADVANCE + x) as u32, (top + y) as u32, INK);
+                let [left, top] = [left + (at * ADVANCE + x) * size, top + (down + y) * size];
+                for dot in 0..size * size {
+                    image.put_pixel((left + dot % size) as u32, (top + dot / size) as u32, INK);
+                }
             }
         }
     }
@@ -202,6 +212,18 @@ mod tests {
         let foot = (0..5).all(|x| image.get_pixel(8 + x, 21) == &INK);
         assert!(stem && foot && image.get_pixel(9, 15) == &PAPER);
         assert!(grid(&[], 2, 3).is_err());
+    }
+
+    #[test]
+    fn wide_tiles_have_large_letters_and_captions_have_lines() {
+        let wide = |caption| Tile { height: 1, width: 200, pixels: vec![9; 600], caption };
+        let image = grid(&[wide("L\nL".to_owned()), wide("L".to_owned())], 2, 1).unwrap();
+        assert_eq!(image.dimensions(), (2 * 208 + 8, 1 + 2 * 26 + 16));
+        for (left, lines) in [(8, 2), (216, 1)] {
+            let stems = (9..69).filter(|&y| image.get_pixel(left, y) == &INK).count();
+            assert_eq!(stems, lines * 14);
+            assert_eq!(image.get_pixel(left + 1, 9 + 8), &INK);
+        }
     }
 
     #[test]

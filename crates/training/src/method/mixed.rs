@@ -53,6 +53,11 @@ impl Mixed {
         })
     }
 
+    /// Mixes by another mixer from now on.
+    pub fn mix_by(&mut self, mixer: Box<dyn Mixer>) {
+        self.mixer = mixer;
+    }
+
     fn plan(&self, inputs: &Inputs, draws: Key) -> Result<Box<dyn Plan>> {
         let (batch, _, height, width) = inputs.images.dims4()?;
         Ok(self.mixer.sample(batch, height, width, &mut draws.rng())?)
@@ -215,17 +220,39 @@ impl Method for Mixed {
         let plan = self.plan(inputs, draws)?;
         let (gradients, losses) = (&mut Gradients::default(), &mut Losses::new());
         let observed = self.observer.look(&self.student, &self.loss, inputs, &*plan, gradients, losses)?;
-        let mixed = plan.mix(&self.observer.view(inputs, &observed))?;
-        let (partners, weights) = match mixed.targets {
-            Targets::Labels { partners, weights } if weights.len() == partners.len() => {
-                let batch = inputs.labels.len();
-                (partners, weights.repeat(batch))
-            }
-            Targets::Labels { partners, weights } => (partners, weights),
-            Targets::Soft(_) => (Vec::new(), Vec::new()),
-        };
+        let mut view = self.observer.view(inputs, &observed);
+        let previous = before(inputs, self.classes)?;
+        view.previous = Some((&previous.0, &previous.1));
+        let mixed = plan.mix(&view)?;
+        let (partners, weights) = label_weights(mixed.targets, &inputs.labels)?;
         Ok(Shown { partners, weights, masks: None, blends: mixed.images })
     }
+}
+
+/// A step before that saw the same pictures, each in the place of the next, and left them unmixed: what methods that reach
+/// back are shown with.
+fn before(inputs: &Inputs, classes: usize) -> Result<(Tensor, Tensor)> {
+    let batch = inputs.labels.len() as u32;
+    let order: Vec<u32> = (0..batch).map(|sample| (sample + 1) % batch).collect();
+    let device = inputs.images.device();
+    let images = inputs.images.index_select(&Tensor::new(&*order, device)?, 0)?;
+    Ok((images, mix_targets(&inputs.labels, &[order], &[1.0], classes, 0.0, device)?))
+}
+
+/// Targets as [`Shown`] has them. The weight of a class is shared by the pictures of that class.
+fn label_weights(targets: Targets, labels: &[u32]) -> Result<(Vec<Vec<u32>>, Vec<f32>)> {
+    let batch = labels.len();
+    let target = match targets {
+        Targets::Labels { partners, weights } => {
+            let length = partners.len() * batch;
+            return Ok((partners, weights.into_iter().cycle().take(length).collect()));
+        }
+        Targets::Soft(target) => target.to_vec2::<f32>()?,
+    };
+    let alike = |label: u32| labels.iter().filter(|&&other| other == label).count() as f32;
+    let weight = |row: &Vec<f32>, label: u32| row[label as usize] / alike(label);
+    let weights = target.iter().flat_map(|row| labels.iter().map(move |&label| weight(row, label)));
+    Ok(((0..batch as u32).map(|picture| vec![picture; batch]).collect(), weights.collect()))
 }
 
 /// The share of mixed pictures, in percent, whose heaviest label the network finds.
@@ -233,4 +260,23 @@ fn mixed_top1(logits: &Tensor, target: &Tensor) -> Result<f64> {
     let heaviest = target.argmax(1)?.to_vec1::<u32>()?;
     let [hits, _] = top_1_and_5(logits, &heaviest)?;
     Ok(100.0 * hits as f64 / heaviest.len().max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_weigh_per_picture_whatever_form_the_targets_have() -> Result<()> {
+        let pair = |weights| Targets::Labels { partners: vec![vec![0, 1, 2], vec![1, 2, 0]], weights };
+        let (partners, weights) = label_weights(pair(vec![0.75, 0.25]), &[4, 4, 1])?;
+        assert_eq!((partners.len(), weights), (2, vec![0.75, 0.25, 0.75, 0.25, 0.75, 0.25]));
+        let own = vec![0.1, 0.9, 0.2, 0.8, 0.3, 0.7];
+        assert_eq!(label_weights(pair(own.clone()), &[4, 4, 1])?.1, own);
+        let soft = Tensor::new(&[[0.5f32, 0.5], [0.0, 1.0], [1.0, 0.0]], &Device::Cpu)?;
+        let (partners, weights) = label_weights(Targets::Soft(soft), &[0, 0, 1])?;
+        assert_eq!(partners, [[0; 3], [1; 3], [2; 3]]);
+        assert_eq!(weights, [0.25, 0.25, 0.5, 0.0, 0.0, 1.0, 0.5, 0.5, 0.0]);
+        Ok(())
+    }
 }

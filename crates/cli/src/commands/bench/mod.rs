@@ -1,11 +1,12 @@
-//! `adautomix bench`: how long a step and its operations take.
+//! `adautomix bench`: how long a step, its mixing and its operations take.
 
+mod mixers;
 mod ops;
 mod step;
 
 use anyhow::Result;
 
-/// Measure how long a training step, or single operations, take.
+/// Measure how long a training step, mixing a batch, or single operations take.
 #[derive(clap::Args, Debug)]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -15,6 +16,7 @@ pub(crate) struct BenchArgs {
 #[derive(clap::Subcommand, Debug)]
 enum What {
     Step(step::StepArgs),
+    Mixers(mixers::MixersArgs),
     Ops(ops::OpsArgs),
 }
 
@@ -22,6 +24,7 @@ enum What {
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match &args.what {
         What::Step(args) => step::run(args),
+        What::Mixers(args) => mixers::run(args),
         What::Ops(args) => ops::run(args),
     }
 }

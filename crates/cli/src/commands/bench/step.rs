@@ -67,17 +67,8 @@ pub(super) fn run(args: &StepArgs) -> Result<()> {
     ensure!(args.steps > 0, "--steps 0: expected at least 1");
     let (threads, device) = (use_threads(args.threads)?, device::open(&args.device)?);
     let recipe = args.recipe()?;
-    let (batch, classes) = (recipe.training.batch_size, facts(&recipe.data.name)?.classes);
-    let mut stepper = Stepper::new(&recipe, classes, args.warmup + args.steps, 500, &device)?;
-    let (mut times, mut gradients) = (Vec::new(), Gradients::default());
-    for step in 0..args.warmup + args.steps {
-        let inputs = random(batch, classes, recipe.data.input_size, step, &device)?;
-        let start = Instant::now();
-        stepper.step(&inputs, step, Key::new(0, Purpose::Mixing).step(step), &mut gradients)?;
-        device.synchronize()?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    let times = times.split_off(args.warmup);
+    let batch = recipe.training.batch_size;
+    let times = times(&recipe, args.warmup, args.steps, &device)?;
     let least = times.iter().copied().fold(f64::INFINITY, f64::min);
     let ms = median(times);
     let memory = memory::peak_mib();
@@ -104,6 +95,21 @@ pub(super) fn run(args: &StepArgs) -> Result<()> {
         println!("{ms:.1} ms a step (least {least:.1}), {rate:.1} pictures/s, peak memory {memory:.0} MiB");
     }
     Ok(())
+}
+
+/// Milliseconds of `steps` training steps of a recipe on random pictures, after `warmup` others.
+pub(super) fn times(recipe: &Recipe, warmup: usize, steps: usize, device: &Device) -> Result<Vec<f64>> {
+    let (batch, classes) = (recipe.training.batch_size, facts(&recipe.data.name)?.classes);
+    let mut stepper = Stepper::new(recipe, classes, warmup + steps, 500, device)?;
+    let (mut times, mut gradients) = (Vec::new(), Gradients::default());
+    for step in 0..warmup + steps {
+        let inputs = random(batch, classes, recipe.data.input_size, step, device)?;
+        let start = Instant::now();
+        stepper.step(&inputs, step, Key::new(0, Purpose::Mixing).step(step), &mut gradients)?;
+        device.synchronize()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times.split_off(warmup))
 }
 
 /// Random pictures with random labels.

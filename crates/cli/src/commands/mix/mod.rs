@@ -1,5 +1,7 @@
 //! `adautomix mix`: a picture of what a method makes of pictures.
 
+mod all;
+
 use std::path::PathBuf;
 
 use adautomix_datasets::{Normalize, Picture, View, facts};
@@ -13,7 +15,8 @@ use candle_core::{Device, Tensor};
 use crate::picture::{self, Tile};
 use crate::select::Selection;
 
-/// Draw what a method makes of pictures: a row a blend, with the pictures that went in, their masks, and the blend.
+/// Draw what a method makes of pictures: a row a blend, with the pictures that went in, their masks, and the blend. Or, with
+/// --all, what each method makes of the same pictures.
 #[derive(clap::Args, Debug)]
 pub(crate) struct MixArgs {
     /// Pictures to mix (PNG or JPEG, brought to the network's size); test pictures of the data set if none are given.
@@ -21,6 +24,12 @@ pub(crate) struct MixArgs {
     /// A run whose networks make the masks; without it they are new, and the masks say nothing yet.
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
+    /// One blend of each method, in place of all blends of one; gradients and features are the network's.
+    #[arg(long)]
+    all: bool,
+    /// Only these methods, as `mixup,cutmix`.
+    #[arg(long, value_delimiter = ',', value_name = "NAME", requires = "all")]
+    methods: Vec<String>,
     /// The recipe, where there is no run.
     #[arg(long, default_value = "quick/adautomix", conflicts_with = "run")]
     recipe: String,
@@ -41,9 +50,9 @@ pub(crate) struct MixArgs {
     /// The seed of partners and ratios.
     #[arg(long, default_value_t = 0)]
     draw: u64,
-    /// How many times a picture's pixels are enlarged.
-    #[arg(long, default_value_t = 4)]
-    scale: usize,
+    /// How many times a picture's pixels are enlarged [default: 4; 6 with --all].
+    #[arg(long)]
+    scale: Option<usize>,
     /// The PNG file to write.
     #[arg(long, default_value = "mix.png", value_name = "FILE")]
     out: PathBuf,
@@ -59,15 +68,25 @@ struct Chosen {
 /// Runs `mix`.
 #[expect(clippy::print_stdout, reason = "the name of the file goes to standard output")]
 pub(crate) fn run(args: &MixArgs) -> Result<()> {
-    ensure!((1..=64).contains(&args.scale), "--scale {}: expected 1 to 64", args.scale);
+    let scale = args.scale.unwrap_or(if args.all { 6 } else { 4 });
+    ensure!((1..=64).contains(&scale), "--scale {scale}: expected 1 to 64");
     let (recipe, method) = network(args)?;
     let chosen = if args.images.is_empty() { from_data(args, &recipe)? } else { from_files(args, &recipe)? };
     ensure!(chosen.pictures.len() >= 2, "{} picture: expected at least 2 to mix", chosen.pictures.len());
     let inputs = normalised(&chosen, &recipe)?;
-    let shown = varied(&*method, &inputs, args.draw)?;
-    let tiles = tiles(&chosen, &shown, &recipe)?;
-    let columns = tiles.len() / chosen.pictures.len();
-    picture::save(&picture::grid(&tiles, columns, args.scale)?, &args.out)?;
+    let (tiles, columns) = if args.all {
+        let sheet = all::sheet(args, &recipe, method, &chosen, &inputs)?;
+        for (name, reason) in &sheet.left_out {
+            println!("left out: {name}, {reason}");
+        }
+        (sheet.tiles, all::COLUMNS)
+    } else {
+        let shown = varied(&*method, &inputs, args.draw)?;
+        let tiles = tiles(&chosen, &shown, &recipe)?;
+        let columns = tiles.len() / chosen.pictures.len();
+        (tiles, columns)
+    };
+    picture::save(&picture::grid(&tiles, columns, scale)?, &args.out)?;
     println!("{}", args.out.display());
     Ok(())
 }
@@ -102,14 +121,21 @@ fn network(args: &MixArgs) -> Result<(Recipe, Box<dyn Method>)> {
     Ok((recipe, method))
 }
 
+/// Test pictures from the first on; with --all, where captions tell them apart by their class, no two of a class.
 fn from_data(args: &MixArgs, recipe: &Recipe) -> Result<Chosen> {
     let source = Pictures::open(recipe, &args.data_dir)?.test;
     let end = args.first + args.count;
     ensure!(end <= source.len(), "pictures {} to {end}: the data set has {}", args.first, source.len());
     let mut chosen = Chosen { pictures: Vec::new(), labels: Vec::new(), names: Vec::new() };
-    for index in args.first..end {
+    for index in args.first..source.len() {
+        if chosen.pictures.len() == args.count {
+            break;
+        }
         let mut picture = Picture::default();
         let label = source.read(index, &mut picture)?;
+        if args.all && chosen.labels.contains(&(label as u32)) {
+            continue;
+        }
         chosen.pictures.push(picture);
         chosen.labels.push(label as u32);
         chosen.names.push(source.class_names()[label].clone());
@@ -125,10 +151,11 @@ fn from_files(args: &MixArgs, recipe: &Recipe) -> Result<Chosen> {
         Ok(Picture { height: size as usize, width: size as usize, pixels: image.into_raw() })
     };
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let classes = facts(&recipe.data.name)?.classes as u32;
     Ok(Chosen {
         pictures: args.images.iter().map(read).collect::<Result<_>>()?,
-        // Labels weigh nothing in a picture.
-        labels: vec![0; args.images.len()],
+        // Which class they are of isn't known; weights of labels can be told apart as long as the labels can.
+        labels: (0..args.images.len() as u32).map(|image| image % classes).collect(),
         names: args.images.iter().map(stem).collect(),
     })
 }
