@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use adautomix_backbones::{Backbone, Classifier, Head, Pass};
 use adautomix_losses::{batch_mean, binary_of_softmax, mix_targets, soft_ce};
-use adautomix_mixing::{Mixed as Blend, Mixer, Need, Place, Plan, Targets, View, registry};
+use adautomix_mixing::{self as mixing, Mixer, Need, Place, Plan, Targets, View, registry};
 use adautomix_random::Key;
 use adautomix_recipes::{LabelWeights, Loss, LossName, Method as MethodRecipe, Recipe};
 use candle_core::{Device, Tensor};
@@ -106,7 +106,7 @@ impl Mixed {
         plan: &dyn Plan,
         clean: &View<'_>,
         pass: &mut Pass,
-    ) -> Result<(Blend, Tensor)> {
+    ) -> Result<(mixing::Mixed, Tensor)> {
         let backbone = self.student.backbone();
         if plan.place() == Place::LastStage && !backbone.passes_maps() {
             let text = "the method mixes the last map, and this network has tokens in its place";
