@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// `adautomix train quick/METHOD` on a few drawn pictures: 6 steps in 2 epochs.
+#[allow(dead_code, reason = "not every test file needs it")]
 pub(crate) fn train(method: &str, out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_adautomix"));
     command.env_remove("RUST_LOG").arg("train").arg(format!("quick/{method}")).arg("--out").arg(out);

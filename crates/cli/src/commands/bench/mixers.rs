@@ -158,10 +158,11 @@ fn print(args: &MixersArgs, threads: usize, plain: Option<f64>, rows: &[Row]) {
     if let Some(plain) = plain {
         println!("a plain step of ResNet-18: {plain:.1} ms");
     }
-    println!("{:32}{:>12}{:>12}{:>10}", "method", "sample, ms", "mix, ms", "of a step");
+    let share = if plain.is_some() { "of a step" } else { "" };
+    println!("{:32}{:>12}{:>12}{share:>12}", "method", "sample, ms", "mix, ms");
     for row in rows {
         let share = plain.map_or_else(String::new, |plain| format!("{:.2} %", 100.0 * row.mix / plain));
-        println!("{:32}{:>12.3}{:>12.3}{share:>10}", row.name, row.sample, row.mix);
+        println!("{:32}{:>12.3}{:>12.3}{share:>12}", row.name, row.sample, row.mix);
     }
 }
 

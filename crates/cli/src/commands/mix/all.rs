@@ -9,7 +9,7 @@ use adautomix_recipes::{Heads, Library, Method as MethodRecipe, Recipe};
 use adautomix_training::method::{self, Shown};
 use adautomix_training::{Inputs, Method, Mixed, named};
 use anyhow::{Context, Result, ensure};
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::{Chosen, MixArgs, shown_pixels};
 use crate::picture::Tile;
@@ -47,7 +47,7 @@ pub(super) fn sheet(
             continue;
         }
         mixed.mix_by(mixer);
-        let shown = balanced(&mixed, inputs, args.draw).context(name)?;
+        let shown = telling(&mixed, inputs, args.draw).context(name)?;
         sheet.tiles.push(tile(title, &shown, chosen, recipe)?);
     }
     for other in learned.iter().filter(|other| wanted(other.method.name())) {
@@ -56,7 +56,7 @@ pub(super) fn sheet(
             true => None,
             false => Some(method::build(other, facts(&recipe.data.name)?.classes, 1, &Device::Cpu)?),
         };
-        let shown = balanced(new.as_deref().unwrap_or(&*base), inputs, args.draw).context(name.to_owned())?;
+        let shown = telling(new.as_deref().unwrap_or(&*base), inputs, args.draw).context(name.to_owned())?;
         sheet.tiles.push(tile(title(name), &shown, chosen, recipe)?);
     }
     Ok(sheet)
@@ -140,31 +140,38 @@ fn obstacle(mixer: &dyn Mixer, inputs: &Inputs) -> Result<Option<&'static str>> 
     Ok(None)
 }
 
-/// Of some draws the one whose first blend is the most even mix of the first pictures, as many as the method mixes.
-fn balanced(method: &dyn Method, inputs: &Inputs, draw: u64) -> Result<Shown> {
-    const DRAWS: usize = 60;
-    /// Even enough: 0.4 to 0.6 of two pictures.
-    const EVEN: f32 = 0.2;
+/// Of some draws the one that tells most of the method: whose first blend is an even mix of the first pictures, as many as
+/// the method mixes, and among those the one least like their weighted mean. Where none is even, the one nearest to it.
+fn telling(method: &dyn Method, inputs: &Inputs, draw: u64) -> Result<Shown> {
+    const DRAWS: usize = 40;
     let key = Key::new(draw, Purpose::Mixing);
-    let unevenness = |shown: &Shown| -> f32 {
-        let weights = weights(shown, inputs.labels.len());
-        let even = 1.0 / shown.partners.len().clamp(1, weights.len()) as f32;
-        let ideal = |picture| if picture < shown.partners.len() { even } else { 0.0 };
-        weights.iter().enumerate().map(|(picture, weight)| (weight - ideal(picture)).abs()).sum()
-    };
-    let mut best = method.show(inputs, key)?;
-    let mut least = unevenness(&best);
-    for step in 1..DRAWS {
-        if least <= EVEN {
-            break;
-        }
+    let mut best: Option<(f64, Shown)> = None;
+    for step in 0..DRAWS {
         let shown = method.show(inputs, key.step(step))?;
-        let uneven = unevenness(&shown);
-        if uneven < least {
-            (best, least) = (shown, uneven);
+        let score = score(&shown, inputs)?;
+        if best.as_ref().is_none_or(|(least, _)| score < *least) {
+            best = Some((score, shown));
         }
     }
-    Ok(best)
+    best.map(|(_, shown)| shown).context("no draw can be compared")
+}
+
+/// Less is better: below 0 for even mixes, above for others.
+fn score(shown: &Shown, inputs: &Inputs) -> Result<f64> {
+    /// Even enough: 0.4 to 0.6 of two pictures.
+    const EVEN: f32 = 0.2;
+    let weights = weights(shown, inputs.labels.len());
+    let mixed = shown.partners.len().clamp(1, weights.len());
+    let ideal = |picture| if picture < mixed { 1.0 / mixed as f32 } else { 0.0 };
+    let uneven: f32 =
+        weights.iter().enumerate().map(|(picture, weight)| (weight - ideal(picture)).abs()).sum();
+    if uneven > EVEN {
+        return Ok(f64::from(uneven));
+    }
+    let weights = Tensor::from_vec(weights, (inputs.labels.len(), 1, 1, 1), &Device::Cpu)?;
+    let mean = inputs.images.broadcast_mul(&weights)?.sum(0)?;
+    let distance = (shown.blends.get(0)? - mean)?.abs()?.mean_all()?;
+    Ok(-f64::from(distance.to_scalar::<f32>()?))
 }
 
 /// What the label of each picture weighs in the first blend.

@@ -50,7 +50,7 @@ pub(crate) struct MixArgs {
     /// The seed of partners and ratios.
     #[arg(long, default_value_t = 0)]
     draw: u64,
-    /// How many times a picture's pixels are enlarged [default: 4; 6 with --all].
+    /// How many times a picture's pixels are enlarged [default: 4; 7 with --all].
     #[arg(long)]
     scale: Option<usize>,
     /// The PNG file to write.
@@ -68,7 +68,7 @@ struct Chosen {
 /// Runs `mix`.
 #[expect(clippy::print_stdout, reason = "the name of the file goes to standard output")]
 pub(crate) fn run(args: &MixArgs) -> Result<()> {
-    let scale = args.scale.unwrap_or(if args.all { 6 } else { 4 });
+    let scale = args.scale.unwrap_or(if args.all { 7 } else { 4 });
     ensure!((1..=64).contains(&scale), "--scale {scale}: expected 1 to 64");
     let (recipe, method) = network(args)?;
     let chosen = if args.images.is_empty() { from_data(args, &recipe)? } else { from_files(args, &recipe)? };
