@@ -153,8 +153,8 @@ fn group(
     let optimizer = &recipe.optimizer;
     let own = optimizer.generator.as_ref().filter(|_| name == "generator");
     let config = SgdConfig {
-        momentum: optimizer.momentum,
-        nesterov: optimizer.nesterov,
+        momentum: optimizer.momentum.unwrap_or(0.0),
+        nesterov: optimizer.nesterov.unwrap_or(false),
         weight_decay: own.map_or(optimizer.weight_decay, |own| own.weight_decay),
     };
     let warmup = recipe.schedule.warmup.as_ref().map(|warmup| Warmup {

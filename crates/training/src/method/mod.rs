@@ -12,6 +12,7 @@ use candle_core::{Device, Tensor};
 pub use adautomix::{AdAutoMix, AdAutoMixConfig, Iteration};
 pub use mixed::{Mixed, mixer};
 
+use crate::absent::refuse_training;
 use crate::network::named;
 use crate::{Gradients, Parameters, Result, teacher};
 
@@ -88,6 +89,7 @@ pub struct Shown {
 /// # Errors
 /// If the recipe asks for what doesn't exist or doesn't fit.
 pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> Result<Box<dyn Method>> {
+    refuse_training(recipe)?;
     let network = named(&recipe.network.name, classes, recipe.network.heads == Heads::Two);
     let seed = recipe.training.seed;
     match &recipe.method {
