@@ -1,6 +1,7 @@
 //! What one step of training does, method by method.
 
 mod adautomix;
+mod facts;
 mod mixed;
 mod observed;
 
@@ -10,6 +11,7 @@ use adautomix_recipes::{Heads, Method as MethodRecipe, Recipe};
 use candle_core::{Device, Tensor};
 
 pub use adautomix::{AdAutoMix, AdAutoMixConfig, Iteration};
+pub use facts::OWN_STEPS;
 pub use mixed::{Mixed, mixer};
 
 use crate::absent::refuse_training;
