@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// The paper's table.
-    pub table: u32,
+    /// The paper's table; none where the figure stands on the authors' or OpenMixup's pages only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<u32>,
     /// The row's heading: the method.
     pub row: String,
     /// The column's heading, as `CIFAR100/ResNet18`.

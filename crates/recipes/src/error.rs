@@ -33,6 +33,14 @@ pub enum Error {
         /// The names most like it.
         nearest: Vec<String>,
     },
+    /// The name of several recipes where one is asked for.
+    #[error("{origin}: a family of recipes; expected one of {}", list(recipes))]
+    Family {
+        /// The name or file.
+        origin: String,
+        /// The recipes in it.
+        recipes: Vec<String>,
+    },
     /// A recipe that extends itself, perhaps by way of others.
     #[error("`extends` goes in a circle: {}", chain.join(" -> "))]
     Cycle {

@@ -7,7 +7,8 @@ use toml::{Table, Value};
 use crate::error::Error;
 use crate::read::{Problem, ReadError};
 
-/// A tree made of layers. Where two have the same key, the later one counts; tables are joined key by key.
+/// A tree made of layers. Where two have the same key, the later one counts; tables are joined key by key. `false` over
+/// anything but `true` and `false` takes the key away.
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     table: Table,
@@ -38,6 +39,9 @@ fn join(base: &mut Table, layer: Table, prefix: &str, origin: &str, origins: &mu
                 let mut below = Table::new();
                 join(&mut below, above, &key, origin, origins);
                 base.insert(name, Value::Table(below));
+            }
+            (Some(below), Value::Boolean(false)) if !below.is_bool() => {
+                base.remove(&name);
             }
             (_, value) => {
                 origins.insert(key, origin.to_owned());

@@ -17,8 +17,9 @@
 
 mod assemble;
 mod claim;
-mod embedded;
+mod data;
 mod error;
+mod files;
 mod layers;
 mod library;
 mod method;
@@ -30,6 +31,7 @@ mod summary;
 mod validate;
 
 pub use claim::{Claim, ClaimedNetwork, Head, Statistic};
+pub use data::{Data, Interpolation, RandAugment, Resize, ResizedCrop};
 pub use error::Error;
 pub use library::Library;
 pub use method::{
@@ -38,7 +40,7 @@ pub use method::{
 };
 pub use overrides::Override;
 pub use recipe::{
-    BeforeScope, Data, GeneratorOptimizer, Heads, LabelWeights, Loss, LossName, Network, Observer, Optimizer,
+    BeforeScope, GeneratorOptimizer, Heads, LabelWeights, Loss, LossName, Network, Observer, Optimizer,
     OptimizerName, Recipe, Schedule, ScheduleName, Teacher, TimeUnit, Training, Warmup,
 };
 pub use summary::{Accuracy, NetworkSummary, Statistics, Summary};

@@ -5,50 +5,61 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use crate::assemble::assemble;
-use crate::embedded::FILES;
 use crate::error::Error;
+use crate::files::{Files, read_file};
 use crate::layers::Layers;
 use crate::nearest::nearest;
 use crate::overrides::Override;
 use crate::recipe::Recipe;
 use crate::validate::validate;
 
+/// The key of a file that holds recipes: a table for each, by name.
+const FAMILY: &str = "recipes";
+
 /// A set of recipes with names, as `cifar100/resnet18/adautomix`. Parts of a name that begin with `_` mark bases, which
 /// are no whole recipes.
+///
+/// A file is one recipe, or a family of recipes: what they share, and for each a table `[recipes.NAME]` that is laid over
+/// it. As a base, the name of a family stands for what is shared.
 #[derive(Debug, Clone)]
 pub struct Library {
-    /// `None` for the recipes that are built in.
-    folder: Option<PathBuf>,
+    files: Files,
 }
+
+/// Tables to lay over each other, lowest first, each with what messages call it.
+type Stack = Vec<(String, Table)>;
 
 impl Library {
     /// The recipes that are built in.
     #[must_use]
     pub fn embedded() -> Self {
-        Self { folder: None }
+        Self { files: Files::BuiltIn }
     }
 
-    /// The recipes of a folder: the file `FOLDER/quick/mixup.toml` is the recipe `quick/mixup`.
+    /// The recipes of a folder: the file `FOLDER/quick/mixup.toml` is the recipe `quick/mixup`, or it is the table
+    /// `[recipes.mixup]` of the file `FOLDER/quick.toml`.
     #[must_use]
     pub fn folder(path: impl Into<PathBuf>) -> Self {
-        Self { folder: Some(path.into()) }
+        Self { files: Files::Folder(path.into()) }
     }
 
     /// The names of all recipes, in order, without the bases.
     ///
     /// # Errors
-    /// [`Error::File`] if the folder cannot be listed.
+    /// [`Error::File`] if the folder or a file in it cannot be read.
     pub fn names(&self) -> Result<Vec<String>, Error> {
-        let mut names = match &self.folder {
-            None => FILES.iter().map(|(name, _)| (*name).to_owned()).collect(),
-            Some(folder) => {
-                let mut names = Vec::new();
-                list(folder, "", &mut names)?;
-                names
+        let mut names = Vec::new();
+        for name in self.files.names()? {
+            // A file that is no TOML is one recipe, whose loading tells what is wrong.
+            match self.file(&name).map(|file| file.and_then(|file| members(&name, &file))) {
+                Ok(Some(members)) => names.extend(members),
+                Ok(None) | Err(Error::Syntax { .. }) => names.push(name),
+                Err(error) => return Err(error),
             }
-        };
+        }
         names.retain(|name| !name.split('/').any(|part| part.starts_with('_')));
         names.sort();
+        names.dedup();
         Ok(names)
     }
 
@@ -58,21 +69,33 @@ impl Library {
     /// # Errors
     /// An [`Error`] that names the file and the key, if anything is missing, unknown or out of range.
     pub fn load(&self, name: &str, overrides: &[Override]) -> Result<Recipe, Error> {
-        if !name.ends_with(".toml") {
-            return self.resolve(name, name, &self.text(name)?, overrides);
+        let (called, stack) = if name.ends_with(".toml") {
+            let path = Path::new(name);
+            let table = parse(&read_file(path)?, name)?;
+            let stem =
+                path.file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
+            (stem, vec![(name.to_owned(), table)])
+        } else {
+            (name.to_owned(), self.find(name)?)
+        };
+        if let [(_, file)] = stack.as_slice()
+            && let Some(recipes) = members(&called, file)
+        {
+            return Err(Error::Family { origin: name.to_owned(), recipes });
         }
-        let path = Path::new(name);
-        let text = read_file(path)?;
-        let stem =
-            path.file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
-        self.resolve(&stem, name, &text, overrides)
+        self.resolve(&called, name, stack, overrides)
     }
 
-    fn resolve(&self, name: &str, origin: &str, text: &str, overrides: &[Override]) -> Result<Recipe, Error> {
+    fn resolve(
+        &self,
+        name: &str,
+        origin: &str,
+        mut stack: Stack,
+        overrides: &[Override],
+    ) -> Result<Recipe, Error> {
         let mut layers = Layers::default();
-        let mut top = parse(text, origin)?;
-        let given = top.remove("name");
-        self.lay(top, origin, &mut vec![origin.to_owned()], &mut layers)?;
+        let given = stack.iter_mut().filter_map(|(_, table)| table.remove("name")).last();
+        self.lay(stack, &mut vec![origin.to_owned()], &mut layers)?;
         layers.lay(Table::from_iter([("name".to_owned(), given.unwrap_or_else(|| name.into()))]), origin);
         for change in overrides {
             layers.lay(change.layer(), &change.origin());
@@ -83,46 +106,56 @@ impl Library {
         Ok(recipe)
     }
 
-    /// Lays a file over what it extends. `chain` holds the files on the way to it, itself last.
-    fn lay(
-        &self,
-        mut file: Table,
-        origin: &str,
-        chain: &mut Vec<String>,
-        layers: &mut Layers,
-    ) -> Result<(), Error> {
-        for base in bases(file.remove("extends"), origin)? {
-            chain.push(base.clone());
-            if chain[..chain.len() - 1].contains(&base) {
-                return Err(Error::Cycle { chain: chain.clone() });
+    /// Lays tables over what is there, each over what it extends. `chain` holds the names on the way to them, their own
+    /// last.
+    fn lay(&self, stack: Stack, chain: &mut Vec<String>, layers: &mut Layers) -> Result<(), Error> {
+        for (origin, mut table) in stack {
+            for base in bases(table.remove("extends"), &origin)? {
+                chain.push(base.clone());
+                if chain[..chain.len() - 1].contains(&base) {
+                    return Err(Error::Cycle { chain: chain.clone() });
+                }
+                let mut stack = self.find(&base)?;
+                for (_, table) in &mut stack {
+                    table.remove("name");
+                    table.remove(FAMILY);
+                }
+                self.lay(stack, chain, layers)?;
+                chain.pop();
             }
-            let mut table = parse(&self.text(&base)?, &base)?;
-            table.remove("name");
-            self.lay(table, &base, chain, layers)?;
-            chain.pop();
+            layers.lay(table, &origin);
         }
-        layers.lay(file, origin);
         Ok(())
     }
 
-    fn text(&self, name: &str) -> Result<String, Error> {
-        let found = match &self.folder {
-            None => FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned()),
-            Some(folder) => {
-                let path = folder.join(format!("{name}.toml"));
-                if path.exists() { Some(read_file(&path)?) } else { None }
-            }
-        };
-        match found {
-            Some(text) => Ok(text),
-            None => Err(Error::UnknownRecipe {
-                name: name.to_owned(),
-                place: self
-                    .folder
-                    .as_ref()
-                    .map_or_else(|| "the recipes built in".to_owned(), |folder| folder.display().to_string()),
-                nearest: nearest(name, self.names()?),
-            }),
+    /// What a name stands for: a file, or a table of a family with what it shares.
+    fn find(&self, name: &str) -> Result<Stack, Error> {
+        if let Some(file) = self.file(name)? {
+            return Ok(vec![(name.to_owned(), file)]);
+        }
+        if let Some((family, member)) = name.rsplit_once('/')
+            && let Some(mut shared) = self.file(family)?
+            && let Some(Value::Table(mut recipes)) = shared.remove(FAMILY)
+            && let Some(recipe) = recipes.remove(member)
+        {
+            let origin = format!("{family} [{FAMILY}.{member}]");
+            return match recipe {
+                Value::Table(recipe) => Ok(vec![(family.to_owned(), shared), (origin, recipe)]),
+                other => Err(not_a_table(family, &format!("{FAMILY}.{member}"), &other)),
+            };
+        }
+        Err(Error::UnknownRecipe {
+            name: name.to_owned(),
+            place: self.files.place(),
+            nearest: nearest(name, self.names()?),
+        })
+    }
+
+    fn file(&self, name: &str) -> Result<Option<Table>, Error> {
+        let table = self.files.text(name)?.map(|text| parse(&text, name)).transpose()?;
+        match table.as_ref().and_then(|table| table.get(FAMILY)) {
+            None | Some(Value::Table(_)) => Ok(table),
+            Some(other) => Err(not_a_table(name, FAMILY, other)),
         }
     }
 }
@@ -133,13 +166,29 @@ impl Recipe {
     /// # Errors
     /// As [`Library::load`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, Error> {
-        Library::embedded().resolve(origin, origin, text, &[])
+        let stack = vec![(origin.to_owned(), parse(text, origin)?)];
+        Library::embedded().resolve(origin, origin, stack, &[])
     }
 
     /// The whole recipe as a file that extends nothing.
     #[must_use]
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("every field of a recipe has a form in TOML")
+    }
+}
+
+/// The names of a family's recipes; `None` where a file is one recipe.
+fn members(name: &str, file: &Table) -> Option<Vec<String>> {
+    let recipes = file.get(FAMILY)?.as_table()?;
+    Some(recipes.keys().map(|member| format!("{name}/{member}")).collect())
+}
+
+fn not_a_table(origin: &str, key: &str, found: &Value) -> Error {
+    Error::Value {
+        origin: origin.to_owned(),
+        key: key.to_owned(),
+        found: found.to_string(),
+        expected: "a table".to_owned(),
     }
 }
 
@@ -176,29 +225,10 @@ fn parse(text: &str, origin: &str) -> Result<Table, Error> {
     })
 }
 
-fn read_file(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|reason| Error::File { path: path.to_owned(), reason })
-}
-
-fn list(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<(), Error> {
-    let failed = |reason| Error::File { path: folder.to_owned(), reason };
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else {
-            continue;
-        };
-        if path.is_dir() {
-            list(&path, &format!("{prefix}{stem}/"), names)?;
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
-            names.push(format!("{prefix}{stem}"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Method, Objective};
 
     /// A folder of recipes that is removed again.
     struct Folder(PathBuf);
@@ -226,20 +256,104 @@ mod tests {
         }
     }
 
+    /// AutoMix and SAMix have their bases from elsewhere.
+    fn awaits_a_base(error: &Error) -> bool {
+        matches!(error, Error::UnknownRecipe { name, .. } if ["_base/automix", "_base/samix"].contains(&name.as_str()))
+    }
+
     #[test]
-    fn every_file_of_the_folder_is_built_in_and_every_recipe_is_whole() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/recipes");
-        let mut on_disk = Vec::new();
-        list(&folder, "", &mut on_disk).unwrap();
-        on_disk.sort();
-        let built_in: Vec<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
-        assert_eq!(built_in, on_disk);
-        for name in Library::embedded().names().unwrap() {
-            let recipe = Library::embedded().load(&name, &[]).unwrap();
-            assert_eq!(recipe, Library::folder(&folder).load(&name, &[]).unwrap());
+    fn every_recipe_of_the_folder_is_built_in_and_whole() {
+        let folder = Library::folder(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/recipes"));
+        let names = Library::embedded().names().unwrap();
+        assert_eq!(names, folder.names().unwrap());
+        for name in names {
+            let recipe = match Library::embedded().load(&name, &[]) {
+                Err(error) if awaits_a_base(&error) => continue,
+                recipe => recipe.unwrap(),
+            };
+            assert_eq!(recipe, folder.load(&name, &[]).unwrap());
             assert_eq!(recipe, Recipe::from_toml(&recipe.to_toml(), "recipe.toml").unwrap(), "{name}");
             assert_eq!(recipe.name, name);
         }
+    }
+
+    #[test]
+    fn published_and_papers_settings_stand_side_by_side() {
+        let load = |name: &str| Library::embedded().load(name, &[]).unwrap();
+        let (published, paper) =
+            (load("imagenet/resnet50/adautomix"), load("imagenet/resnet50/adautomix-paper"));
+        let (Method::AdAutoMix(ours), Method::AdAutoMix(theirs)) = (&published.method, &paper.method) else {
+            panic!("both are AdAutoMix");
+        };
+        assert_eq!((ours.images, theirs.images), (2, 3));
+        assert_eq!((ours.objective, theirs.objective), (Objective::Published, Objective::Paper));
+        let ends = [&published, &paper].map(|recipe| recipe.teacher.as_ref().unwrap().end_momentum);
+        assert_eq!(ends, [0.99999, 1.0]);
+        assert_eq!(published.data, paper.data);
+        assert_eq!(published.claim.unwrap().value, paper.claim.unwrap().value);
+    }
+
+    #[test]
+    fn a_family_is_what_it_shares_and_a_table_for_each_recipe() {
+        let folder = Folder::new(
+            "family",
+            &[
+                (
+                    "set/net.toml",
+                    "extends = \"quick\"\ntraining.epochs = 3\n\
+                     [recipes.a]\nextends = \"_base/mixers/mixup\"\ntraining.seed = 7\n\
+                     [recipes.b]\nextends = \"set/net/a\"\ntraining.epochs = 4\n\
+                     [recipes.c]\nextends = \"_base/mixers/cutmix\"\noptimizer.lr = \"fast\"\n\
+                     [recipes._d]\n[recipes]\ne = 3\n",
+                ),
+                ("set/other.toml", "extends = [\"set/net\", \"_base/mixers/cutmix\"]\n"),
+                ("circle.toml", "extends = \"circle/a\"\n[recipes.a]\n"),
+                ("list.toml", "recipes = [1]\n"),
+            ],
+        );
+        // What they extend is in the same folder.
+        let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/recipes");
+        for file in ["quick.toml", "_base/cifar.toml", "_base/sgd.toml", "_base/mixers.toml"] {
+            std::fs::create_dir_all(folder.0.join("_base")).unwrap();
+            std::fs::copy(built_in.join(file), folder.0.join(file)).unwrap();
+        }
+        let settings = |name: &str| {
+            let training = folder.load(name, &[]).unwrap().training;
+            (training.epochs, training.seed, training.batch_size)
+        };
+        assert_eq!(settings("set/net/a"), (3, 7, 50));
+        assert_eq!(settings("set/net/b"), (4, 7, 50));
+        assert_eq!(settings("set/other"), (3, 0, 50));
+        let message = |name: &str| folder.load(name, &[]).unwrap_err().to_string();
+        assert_eq!(
+            message("set/net/c"),
+            "set/net [recipes.c]: `optimizer.lr` is \"fast\"; expected a number"
+        );
+        assert_eq!(message("set/net/e"), "set/net: `recipes.e` is 3; expected a table");
+        let families = message("set/net");
+        assert!(
+            families.starts_with("set/net: a family of recipes; expected one of `set/net/_d`"),
+            "{families}"
+        );
+        assert_eq!(message("circle/a"), "`extends` goes in a circle: circle/a -> circle/a");
+        assert_eq!(message("list/a"), "list: `recipes` is [1]; expected a table");
+        std::fs::remove_file(folder.0.join("list.toml")).unwrap();
+        let names = Library::folder(&folder.0).names().unwrap();
+        let own: Vec<_> = names.iter().filter(|name| !name.starts_with("quick/")).collect();
+        assert_eq!(own, ["circle/a", "set/net/a", "set/net/b", "set/net/c", "set/net/e", "set/other"]);
+    }
+
+    #[test]
+    fn false_takes_an_optional_key_away() {
+        let load = |overrides: &[&str]| {
+            let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+            Library::embedded().load("cifar100/resnet18/attentivemix", &overrides)
+        };
+        assert!(load(&[]).unwrap().observer.is_some());
+        let recipe = load(&["observer=false", "claim=false", "data.flip=false"]).unwrap();
+        assert_eq!((recipe.observer, recipe.claim, recipe.data.flip), (None, None, false));
+        let message = load(&["optimizer.lr=false"]).unwrap_err().to_string();
+        assert_eq!(message, "cifar100/resnet18/attentivemix: missing key `optimizer.lr`");
     }
 
     #[test]

@@ -93,6 +93,9 @@ impl Serialize for Method {
 pub struct AdAutoMix {
     /// How many pictures are mixed into one (the paper's N).
     pub images: usize,
+    /// Whether each step draws their number from 2 to `images`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draw_images: bool,
     /// `a` of Beta(a, a), from which the weights λ are drawn.
     pub beta_parameter: f64,
     /// Share of the linear mix in the classifier's loss beside the generated one (the paper's α, Eq. 11).
@@ -103,6 +106,9 @@ pub struct AdAutoMix {
     pub objective: Objective,
     /// The published objective is adversarial at every step that this divides, the first included.
     pub adversarial_interval: usize,
+    /// How probably a step trains the generator; always, where it isn't given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator_probability: Option<f64>,
     /// How near to 0 or 1 the first λ may come before the classifier gets the linear mix.
     pub margin: f64,
     /// What "too near" means.

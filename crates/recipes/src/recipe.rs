@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::claim::Claim;
+use crate::data::Data;
 use crate::method::Method;
 
 /// A whole, valid recipe. [`Library::load`](crate::Library::load) and [`Recipe::from_toml`] make them.
@@ -50,30 +51,6 @@ impl Recipe {
     }
 }
 
-/// The pictures and what is done to them before mixing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// The data set, as `cifar100` or `synthetic`.
-    pub name: String,
-    /// Side of the picture that the network sees, in pixels.
-    pub input_size: usize,
-    /// Use only the first so many training pictures; how many are drawn, for `synthetic`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub train_pictures: Option<usize>,
-    /// Use only the first so many test pictures; how many are drawn, for `synthetic`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_pictures: Option<usize>,
-    /// Pixels reflected on each side before a random crop back to size; 0 crops nothing.
-    pub pad: usize,
-    /// Whether half of the training pictures are mirrored, left to right.
-    pub flip: bool,
-    /// Mean of red, green and blue, on a scale from 0 to 1, that is taken off.
-    pub mean: [f64; 3],
-    /// Standard deviation of red, green and blue, on a scale from 0 to 1, that is divided by.
-    pub std: [f64; 3],
-}
-
 /// The network that is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +59,13 @@ pub struct Network {
     pub name: String,
     /// How many heads it has.
     pub heads: Heads,
+    /// The weights that it begins with: `torchvision` for those of torchvision for ImageNet-1K, or the name of a recipe
+    /// for those of its run. Without it they are drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<String>,
+    /// How probably the last residual block is left out for a sample; it rises linearly from 0 at the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_path: Option<f64>,
 }
 
 /// How many heads a network has.
@@ -124,12 +108,23 @@ pub struct Optimizer {
     pub name: OptimizerName,
     /// Learning rate at the start.
     pub lr: f64,
-    /// Share of the last update that is kept.
-    pub momentum: f64,
-    /// Whether the momentum is Nesterov's.
-    pub nesterov: bool,
-    /// Share of every weight that is added to its gradient.
+    /// Share of the last update that is kept; SGD only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// Whether the momentum is Nesterov's; SGD only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nesterov: Option<bool>,
+    /// What the moving averages of gradients and of their squares keep; AdamW only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub betas: Option<[f64; 2]>,
+    /// What is added to the root of the averaged squares; AdamW only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eps: Option<f64>,
+    /// Share of every weight that is added to its gradient (SGD), or taken off it with the learning rate (AdamW).
     pub weight_decay: f64,
+    /// Weights without decay: those whose name contains one of these; `norm_layers` for all of normalisation layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_weight_decay: Vec<String>,
     /// The generator's own rate, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generator: Option<GeneratorOptimizer>,
@@ -141,9 +136,11 @@ pub struct Optimizer {
 pub enum OptimizerName {
     /// Stochastic gradient descent with momentum.
     Sgd,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+    AdamW,
 }
 
-/// The generator's own rate; it follows the schedule without its warm-up and takes the momentum of the optimizer.
+/// The generator's own rate; it follows the schedule without its warm-up, and all else of the optimizer is the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratorOptimizer {

@@ -6,12 +6,13 @@ use crate::claim::{ClaimedNetwork, Head};
 use crate::error::Error;
 use crate::layers::Origins;
 use crate::method::{AdAutoMix, AutoMix, Dada, MarginRule, MeAda, Method};
-use crate::recipe::{Heads, Recipe};
+use crate::recipe::{Heads, Optimizer, OptimizerName, Recipe};
 
 /// Checks a recipe whose types are right.
 pub(crate) fn validate(recipe: &Recipe, origins: &Origins) -> Result<(), Error> {
     let check = Check { origins };
     check.data(recipe)?;
+    check.network(recipe)?;
     check.training(recipe)?;
     check.optimizer(recipe)?;
     check.teacher(recipe)?;
@@ -66,12 +67,48 @@ impl Check<'_> {
             let drawn = data.name == "synthetic";
             self.that(!drawn || count.is_some(), key, "not given", "how many pictures to draw")?;
         }
+        self.transforms(recipe)?;
         for channel in 0..3 {
             let (mean, deviation) = (data.mean[channel], data.std[channel]);
             self.that(mean.is_finite(), "data.mean", mean, "finite numbers")?;
             self.positive(deviation, "data.std")?;
         }
         Ok(())
+    }
+
+    fn transforms(&self, recipe: &Recipe) -> Result<(), Error> {
+        let data = &recipe.data;
+        for (resize, key) in
+            [(&data.train_resize, "data.train_resize.size"), (&data.test_resize, "data.test_resize.size")]
+        {
+            let size = resize.as_ref().map_or(data.input_size, |resize| resize.size);
+            self.that(size >= data.input_size, key, size, "`data.input_size` or more")?;
+        }
+        if let Some(crop) = &data.resized_crop {
+            self.that(data.pad == 0, "data.pad", data.pad, "0 where there is a `data.resized_crop`")?;
+            self.rising(crop.scale, [0.0, 1.0], "data.resized_crop.scale")?;
+            self.rising(crop.ratio, [0.0, f64::MAX], "data.resized_crop.ratio")?;
+        }
+        if let Some(augment) = &data.rand_augment {
+            self.at_least_1(augment.operations, "data.rand_augment.operations")?;
+            self.within(augment.magnitude, [0.0, 10.0], "data.rand_augment.magnitude")?;
+            self.within(augment.deviation, [0.0, 10.0], "data.rand_augment.deviation")?;
+        }
+        Ok(())
+    }
+
+    /// Two numbers above the lower bound, the second not below the first.
+    fn rising(&self, [least, most]: [f64; 2], [low, high]: [f64; 2], key: &str) -> Result<(), Error> {
+        let holds = low < least && least <= most && most <= high;
+        let bound = if high < f64::MAX { format!(", up to {high}") } else { String::new() };
+        self.that(holds, key, format!("[{least}, {most}]"), &format!("two rising numbers above {low}{bound}"))
+    }
+
+    fn network(&self, recipe: &Recipe) -> Result<(), Error> {
+        let network = &recipe.network;
+        self.within(network.drop_path.unwrap_or(0.0), [0.0, 1.0], "network.drop_path")?;
+        let named = network.pretrained.as_ref().is_none_or(|name| !name.trim().is_empty());
+        self.that(named, "network.pretrained", "\"\"", "the name of weights")
     }
 
     fn training(&self, recipe: &Recipe) -> Result<(), Error> {
@@ -86,18 +123,7 @@ impl Check<'_> {
     fn optimizer(&self, recipe: &Recipe) -> Result<(), Error> {
         let (optimizer, schedule) = (&recipe.optimizer, &recipe.schedule);
         self.positive(optimizer.lr, "optimizer.lr")?;
-        self.that(
-            (0.0..1.0).contains(&optimizer.momentum),
-            "optimizer.momentum",
-            optimizer.momentum,
-            "0 or more, below 1",
-        )?;
-        self.that(
-            !optimizer.nesterov || optimizer.momentum > 0.0,
-            "optimizer.nesterov",
-            optimizer.nesterov,
-            "false where `optimizer.momentum` is 0",
-        )?;
+        self.rule(optimizer)?;
         self.within(optimizer.weight_decay, [0.0, 1.0], "optimizer.weight_decay")?;
         self.within(schedule.min_lr, [0.0, optimizer.lr], "schedule.min_lr")?;
         if let Some(warmup) = &schedule.warmup {
@@ -116,6 +142,34 @@ impl Check<'_> {
         self.positive(generator.lr, "optimizer.generator.lr")?;
         self.within(generator.min_lr, [0.0, generator.lr], "optimizer.generator.min_lr")?;
         self.within(generator.weight_decay, [0.0, 1.0], "optimizer.generator.weight_decay")
+    }
+
+    /// The keys of the optimizer's rule, and none of another.
+    fn rule(&self, optimizer: &Optimizer) -> Result<(), Error> {
+        let sgd = optimizer.name == OptimizerName::Sgd;
+        for (given, needed, key) in [
+            (optimizer.momentum.is_some(), sgd, "optimizer.momentum"),
+            (optimizer.nesterov.is_some(), sgd, "optimizer.nesterov"),
+            (optimizer.betas.is_some(), !sgd, "optimizer.betas"),
+            (optimizer.eps.is_some(), !sgd, "optimizer.eps"),
+        ] {
+            let found = if given { "given" } else { "not given" };
+            let expected =
+                if given { "none: `optimizer.name` is another rule" } else { "a value: the rule has one" };
+            self.that(given == needed, key, found, expected)?;
+        }
+        let below_1 =
+            |value: f64, key: &str| self.that((0.0..1.0).contains(&value), key, value, "0 or more, below 1");
+        let momentum = optimizer.momentum.unwrap_or(0.0);
+        below_1(momentum, "optimizer.momentum")?;
+        self.that(
+            optimizer.nesterov != Some(true) || momentum > 0.0,
+            "optimizer.nesterov",
+            true,
+            "false where `optimizer.momentum` is 0",
+        )?;
+        optimizer.betas.iter().flatten().try_for_each(|&beta| below_1(beta, "optimizer.betas"))?;
+        self.positive(optimizer.eps.unwrap_or(1.0), "optimizer.eps")
     }
 
     fn teacher(&self, recipe: &Recipe) -> Result<(), Error> {
@@ -187,6 +241,7 @@ impl Check<'_> {
         self.within(method.linear_weight, [0.0, 1.0], "method.linear_weight")?;
         self.within(method.teacher_weight, [0.0, 1.0], "method.teacher_weight")?;
         self.at_least_1(method.adversarial_interval, "method.adversarial_interval")?;
+        self.within(method.generator_probability.unwrap_or(1.0), [0.0, 1.0], "method.generator_probability")?;
         self.within(method.margin, [0.0, 1.0], "method.margin")?;
         let (fits, expected) = match method.margin_rule {
             MarginRule::Pair => {
@@ -250,7 +305,7 @@ mod tests {
 
     #[test]
     fn refusals_name_the_origin_the_key_and_what_was_expected() {
-        let cases: [(&str, &[&str]); 16] = [
+        let cases: [(&str, &[&str]); 22] = [
             (
                 "override `training.epoch=3`: unknown key `training.epoch`; expected one of `epochs`",
                 &["training.epoch=3"],
@@ -276,6 +331,27 @@ mod tests {
             ("`teacher` is given; expected none: the method has no teacher", &["method.name=mixup"]),
             ("`loss.smoothing` is 2; expected", &["loss.smoothing=2.0"]),
             ("`data.train_pictures` is 0; expected 1 or more", &["data.train_pictures=0"]),
+            ("`optimizer.momentum` is given; expected none", &["optimizer.name=adamw"]),
+            (
+                "`data.pad` is 4; expected 0 where",
+                &["data.resized_crop={ scale = [0.1, 1], ratio = [1, 1], interpolation = \"bicubic\" }"],
+            ),
+            (
+                "`data.resized_crop.scale` is [0, 1]; expected two rising numbers above 0, up to 1",
+                &[
+                    "data.pad=0",
+                    "data.resized_crop={ scale = [0, 1], ratio = [1, 1], interpolation = \"bicubic\" }",
+                ],
+            ),
+            (
+                "`data.test_resize.size` is 16; expected `data.input_size` or more",
+                &["data.test_resize={ size = 16, interpolation = \"bilinear\" }"],
+            ),
+            ("`network.drop_path` is 1.5; expected a number from 0 to 1", &["network.drop_path=1.5"]),
+            (
+                "`method.generator_probability` is -1; expected a number from 0 to 1",
+                &["method.generator_probability=-1"],
+            ),
         ];
         for (expected, overrides) in cases {
             let message = refusal("quick/adautomix", overrides);
@@ -290,6 +366,8 @@ mod tests {
             message.contains("`method.generator.modulation.residual` is -1; expected 0 or more"),
             "{message}"
         );
+        let message = refusal("cifar100/swin_t/mixup", &["optimizer.betas=false"]);
+        assert!(message.contains("`optimizer.betas` is not given; expected a value"), "{message}");
         let message = refusal("quick/mixup", &["teacher.scope=[0.0, 1.0]"]);
         assert!(message.contains("missing key `teacher.base_momentum`"), "{message}");
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use adautomix_datasets::{Loader, LoaderOptions, Source, Split, Subset, Synthetic, Transform, open};
 use adautomix_recipes::Recipe;
 
+use crate::absent::refuse_data;
 use crate::{Error, Result};
 
 /// The two parts of a recipe's data set.
@@ -23,6 +24,7 @@ impl Pictures {
     /// # Errors
     /// If it can't be read, is unknown, or its pictures have another size than the recipe's.
     pub fn open(recipe: &Recipe, folder: &Path) -> Result<Self> {
+        refuse_data(recipe)?;
         let data = &recipe.data;
         let part = |split, limit: Option<usize>| -> Result<Arc<dyn Source>> {
             let source: Arc<dyn Source> = match (data.name.as_str(), limit) {

@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod absent;
 mod accuracy;
 pub mod checkpoint;
 mod data;

@@ -1,7 +1,7 @@
 //! A method with its optimizers and schedules: everything between a batch and moved weights.
 
 use adautomix_random::Key;
-use adautomix_recipes::{Recipe, TimeUnit};
+use adautomix_recipes::{self as recipes, OptimizerName, Recipe, TimeUnit};
 use candle_core::{Device, Tensor};
 
 use crate::method::{self, Inputs, Losses, Method};
@@ -144,6 +144,34 @@ impl Stepper {
     }
 }
 
+/// The rule of a recipe's optimizer.
+fn rule(optimizer: &recipes::Optimizer) -> Rule {
+    match optimizer.name {
+        OptimizerName::Sgd => Rule::Sgd {
+            momentum: optimizer.momentum.unwrap_or(0.0),
+            nesterov: optimizer.nesterov.unwrap_or(false),
+        },
+        OptimizerName::AdamW => {
+            Rule::AdamW { betas: optimizer.betas.unwrap_or([0.9, 0.999]), eps: optimizer.eps.unwrap_or(1e-8) }
+        }
+    }
+}
+
+/// Whether a weight decays: not if its name contains one of `exempt`, nor if it is of a normalisation layer (its weight and
+/// bias have one dimension, and it isn't the bias of a layer with a larger weight) and those are exempt.
+fn decays(name: &str, exempt: &[String]) -> bool {
+    let of_norm = || {
+        let layer = name.rsplit_once('.').map_or(name, |(layer, _)| layer);
+        let last = layer.rsplit('.').next().unwrap_or(layer);
+        last.starts_with("norm")
+            || last.starts_with("bn")
+            || layer.ends_with("stem.1")
+            || { layer.ends_with("downsample.0") && name.starts_with("stages.") }
+            || (layer.ends_with("downsample.1") && name.starts_with("layer"))
+    };
+    !exempt.iter().any(|part| if part == "norm_layers" { of_norm() } else { name.contains(part.as_str()) })
+}
+
 /// The generator's group has its own rate where the recipe gives one.
 fn group(
     recipe: &Recipe,
@@ -154,7 +182,7 @@ fn group(
 ) -> Result<Group> {
     let optimizer = &recipe.optimizer;
     let own = optimizer.generator.as_ref().filter(|_| name == "generator");
-    let rule = Rule::Sgd { momentum: optimizer.momentum, nesterov: optimizer.nesterov };
+    let rule = rule(optimizer);
     let weight_decay = own.map_or(optimizer.weight_decay, |own| own.weight_decay);
     let warmup = recipe.schedule.warmup.as_ref().map(|warmup| Warmup {
         steps: match warmup.by {
@@ -173,7 +201,11 @@ fn group(
         warmup: warmup.filter(|_| own.is_none()),
     };
     let weights = parameters.weights();
-    let optimizer = Optimizer::new(weights.clone(), rule, |_, _| weight_decay)?;
+    let optimizer = {
+        let exempt = &optimizer.no_weight_decay;
+        let of = |name: &str, _: &Tensor| if decays(name, exempt) { weight_decay } else { 0.0 };
+        Optimizer::new(weights.clone(), rule, of)?
+    };
     Ok(Group { name, optimizer, weights, rate })
 }
 
@@ -216,6 +248,29 @@ mod tests {
         assert_eq!(weights(&["training.accumulate=2"], 1), start);
         // Ten batches an epoch here: the tenth moves the weights, though it is the first of four.
         assert_ne!(weights(&["training.accumulate=9"], 9), weights(&["training.accumulate=9"], 10));
+    }
+
+    #[test]
+    fn norms_and_named_weights_are_exempt_from_decay() {
+        let exempt = ["norm_layers", ".bias", "position"].map(str::to_owned);
+        for (name, expected) in [
+            ("stages.1.blocks.0.norm.weight", false),
+            ("stages.1.downsample.0.weight", false),
+            ("stages.1.downsample.1.weight", true),
+            ("stem.0.weight", true),
+            ("stem.1.weight", false),
+            ("layers.0.blocks.1.norm2.weight", false),
+            ("layers.0.blocks.1.attn.relative_position_bias_table", false),
+            ("layers.0.blocks.1.attn.qkv.weight", true),
+            ("layers.0.blocks.1.attn.qkv.bias", false),
+            ("layer1.0.bn2.weight", false),
+            ("layer2.0.downsample.1.weight", false),
+            ("layer2.0.downsample.0.weight", true),
+            ("head_one.weight", true),
+        ] {
+            assert_eq!(decays(name, &exempt), expected, "{name}");
+        }
+        assert!(decays("bn1.weight", &[]));
     }
 
     #[test]

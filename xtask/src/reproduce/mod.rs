@@ -12,11 +12,10 @@ use std::process::ExitCode;
 
 use adautomix_recipes::Library;
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 
-use crate::{paper, program, workspace};
+use crate::{program, workspace};
 use cell::Cell;
-use layout::{Column, Profile};
+use layout::{Column, Profile, Table};
 use runner::Runner;
 
 /// What to reproduce, and how.
@@ -28,10 +27,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
     profile: Profile,
     /// Only these columns, as CIFAR100/ResNet18,CIFAR100/ResNeXt50
-    #[arg(long, value_delimiter = ',', value_name = "COLUMN", value_parser = layout::parse_column)]
-    columns: Vec<&'static Column>,
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
+    columns: Vec<String>,
     /// Only these rows, as Vanilla,AdAutoMix; of the others, what is there already is shown
-    #[arg(long, value_delimiter = ',', value_name = "METHOD", value_parser = layout::parse_method)]
+    #[arg(long, value_delimiter = ',', value_name = "METHOD")]
     methods: Vec<String>,
     /// Runs of each cell, with the seeds 0, 1, 2 ...
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
@@ -39,7 +38,7 @@ pub(crate) struct Arguments {
     /// Where the runs compute, as `adautomix train --device` has it
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Where runs and tables go [default: results/TABLE-PROFILE]
+    /// Where runs and tables go; tables that need the same run share it [default: results/PROFILE]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Where the data sets are
@@ -53,32 +52,25 @@ pub(crate) struct Arguments {
     plan: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Table {
-    /// Top-1 accuracy of nine methods
-    Table1,
-}
-
 /// Reproduces a table.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Table::Table1 = arguments.table;
-    let columns: Vec<_> = layout::columns(arguments.profile)
-        .filter(|column| arguments.columns.is_empty() || arguments.columns.contains(column))
-        .collect();
-    if columns.is_empty() {
-        let known: Vec<_> = layout::columns(arguments.profile).map(|column| column.heading).collect();
-        eprintln!("error: profile {} has only the columns {}", arguments.profile, known.join(", "));
-        return Ok(ExitCode::from(2));
-    }
+    let columns = match wanted_columns(arguments) {
+        Ok(columns) => columns,
+        Err(message) => {
+            eprintln!("error: {}, profile {}: {message}", arguments.table, arguments.profile);
+            return Ok(ExitCode::from(2));
+        }
+    };
     let out = arguments
         .out
         .clone()
-        .unwrap_or_else(|| workspace::root().join("results").join(format!("table1-{}", arguments.profile)));
+        .unwrap_or_else(|| workspace::root().join("results").join(arguments.profile.to_string()));
     let cells = cells(arguments, &columns, &out)?;
     if arguments.plan {
         let program = program::build();
         let absent =
-            columns.len() * paper::table1().rows().count() * usize::try_from(arguments.trials)? - cells.len();
+            columns.len() * arguments.table.paper().rows().count() * usize::try_from(arguments.trials)?
+                - cells.len();
         let program = program.as_deref().map_err(ToString::to_string);
         println!("{}", plan::plan(&cells, &program, arguments, absent));
         return Ok(ExitCode::SUCCESS);
@@ -90,15 +82,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     run_with(&program, arguments, &columns, &cells, &out)
 }
 
+/// The columns that were asked for, after a look whether there are such columns and rows in the table.
+fn wanted_columns(arguments: &Arguments) -> Result<Vec<&'static Column>, String> {
+    let table = arguments.table.paper();
+    for method in &arguments.methods {
+        layout::heading(method, "row", table.rows())?;
+    }
+    let columns: Vec<_> = layout::columns(arguments.table, arguments.profile).collect();
+    let headings = columns.iter().map(|column| column.heading);
+    let mut wanted = Vec::new();
+    for column in &arguments.columns {
+        wanted.push(layout::heading(column, "column", headings.clone())?);
+    }
+    Ok(columns.into_iter().filter(|column| wanted.is_empty() || wanted.contains(&column.heading)).collect())
+}
+
 fn is_wanted(arguments: &Arguments, cell: &Cell) -> bool {
-    arguments.methods.is_empty() || arguments.methods.contains(&cell.method)
+    arguments.methods.is_empty()
+        || arguments.methods.iter().any(|method| method.eq_ignore_ascii_case(&cell.method))
 }
 
 /// All cells of the columns that have a recipe; also those of methods that were not asked for.
 fn cells(arguments: &Arguments, columns: &[&'static Column], out: &Path) -> Result<Vec<Cell>> {
     let library = Library::embedded();
     let names = library.names()?;
-    let table = paper::table1();
+    let table = arguments.table.paper();
     let mut cells = Vec::new();
     for column in columns {
         for method in table.rows() {
@@ -136,12 +144,12 @@ fn run_with(
         ("tex", render::latex(&results)),
         ("json", render::json(&results)),
     ] {
-        write(&out.join(format!("table1.{extension}")), &text)?;
+        write(&out.join(format!("{}.{extension}", arguments.table)), &text)?;
     }
     println!("{}", render::terminal(&results));
-    println!("Written to {}: table1.md, table1.csv, table1.tex, table1.json", out.display());
+    println!("Written to {}: {}.md, .csv, .tex, .json", out.display(), arguments.table);
     if arguments.profile == Profile::Quick {
-        println!("\n{}", layout::farewell());
+        println!("\n{}", layout::farewell(arguments.table));
     }
     for failure in &failures {
         eprintln!("\n{failure}");

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Arguments;
 use super::cell::Cell;
 use super::layout::{self, Column, Profile};
-use crate::paper::{self, PaperTable};
+use crate::paper::PaperTable;
 
 /// A table with all that its renderings need.
 #[derive(Debug, PartialEq, Serialize)]
@@ -97,7 +97,7 @@ pub(crate) fn collect(
     cells: &[Cell],
     failed: &[&Cell],
 ) -> Results {
-    let paper = paper::table1();
+    let paper = arguments.table.paper();
     let mut ran = Vec::new();
     let mut conditions = BTreeSet::new();
     let mut sections = Vec::new();
@@ -277,8 +277,8 @@ fn notes(profile: Profile) -> Vec<String> {
 
 /// The command that runs one row of one column.
 fn command(arguments: &Arguments, column: &Column, method: &str) -> String {
-    let mut command = format!("cargo xtask reproduce table1 --profile {}", arguments.profile);
-    if layout::columns(arguments.profile).count() > 1 {
+    let mut command = format!("cargo xtask reproduce {} --profile {}", arguments.table, arguments.profile);
+    if layout::columns(arguments.table, arguments.profile).count() > 1 {
         command.push_str(&format!(" --columns {}", column.heading));
     }
     command.push_str(&format!(" --methods {method}"));

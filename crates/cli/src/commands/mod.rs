@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod data;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
+pub(crate) mod methods;
 pub(crate) mod mix;
 pub(crate) mod parity;
 pub(crate) mod train;

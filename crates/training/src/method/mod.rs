@@ -2,6 +2,7 @@
 
 mod bytes;
 mod dada;
+mod facts;
 mod learned;
 mod me_ada;
 mod mixed;
@@ -14,11 +15,13 @@ use adautomix_recipes::{Heads, Method as MethodRecipe, Recipe};
 use candle_core::{Device, Tensor};
 
 pub use dada::Dada;
+pub use facts::OWN_STEPS;
 pub use learned::{Iteration, Learned, LearnedConfig, MaskMakerConfig};
 pub use me_ada::{MeAda, ascend};
 pub use mixed::{Mixed, mixer};
 pub use recursive::Recursive;
 
+use crate::absent::refuse_training;
 use crate::network::named;
 use crate::{Gradients, Parameters, Result, teacher};
 
@@ -102,6 +105,7 @@ impl Shown {
 /// # Errors
 /// If the recipe asks for what doesn't exist or doesn't fit.
 pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> Result<Box<dyn Method>> {
+    refuse_training(recipe)?;
     let network = named(&recipe.network.name, classes, recipe.network.heads == Heads::Two);
     let seed = recipe.training.seed;
     match &recipe.method {

@@ -1,0 +1,77 @@
+//! What recipes can say and training can't do yet: refused by name, not left out.
+
+use adautomix_recipes::{Method, Recipe};
+
+use crate::{Error, Result};
+
+/// Refuses what isn't there of the way from files to batches.
+///
+/// # Errors
+/// For the first of it that the recipe asks for.
+pub(crate) fn refuse_data(recipe: &Recipe) -> Result<()> {
+    let data = &recipe.data;
+    refuse(&[
+        (data.train_resize.is_some(), "`data.train_resize`"),
+        (data.resized_crop.is_some(), "`data.resized_crop`"),
+        (data.rand_augment.is_some(), "`data.rand_augment`"),
+        (data.test_resize.is_some(), "`data.test_resize`"),
+    ])
+}
+
+/// Refuses what isn't there of networks, optimizers and methods.
+///
+/// # Errors
+/// For the first of it that the recipe asks for.
+pub(crate) fn refuse_training(recipe: &Recipe) -> Result<()> {
+    let network = &recipe.network;
+    refuse(&[
+        (network.pretrained.is_some(), "`network.pretrained`"),
+        (network.drop_path.is_some_and(|rate| rate > 0.0), "`network.drop_path`"),
+    ])?;
+    // Methods with a teacher have objectives of their own.
+    let smoothing = recipe.method.has_teacher() && recipe.loss.smoothing > 0.0;
+    refuse(&[(smoothing, "`loss.smoothing` for a method with a teacher")])?;
+    let Method::AdAutoMix(method) = &recipe.method else { return Ok(()) };
+    refuse(&[
+        (method.draw_images, "`method.draw_images`"),
+        (method.generator_probability.is_some_and(|share| share < 1.0), "`method.generator_probability`"),
+    ])
+}
+
+fn refuse(asked: &[(bool, &str)]) -> Result<()> {
+    match asked.iter().find(|(asked, _)| *asked) {
+        Some((_, what)) => Err(Error::Recipe(format!("it asks for {what}, which isn't there yet"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adautomix_recipes::{Library, Override};
+
+    use super::*;
+
+    fn refusal(name: &str, overrides: &[&str]) -> Option<String> {
+        let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+        let recipe = Library::embedded().load(name, &overrides).unwrap();
+        refuse_data(&recipe).and(refuse_training(&recipe)).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_isnt_there_is_named() {
+        assert_eq!(refusal("quick/adautomix", &[]), None);
+        assert_eq!(refusal("cifar100/resnet18/puzzlemix", &[]), None);
+        let cases: [(&str, &[&str], &str); 6] = [
+            ("cifar100/convnext_t/mixup", &[], "`data.rand_augment`"),
+            ("cifar100/convnext_t/mixup", &["data.rand_augment=false"], "`network.drop_path`"),
+            ("imagenet/resnet18/mixup", &[], "`data.resized_crop`"),
+            ("quick/mixup", &["network.pretrained=torchvision"], "`network.pretrained`"),
+            ("quick/adautomix", &["loss.smoothing=0.1"], "`loss.smoothing` for a method with a teacher"),
+            ("quick/adautomix", &["method.draw_images=true"], "`method.draw_images`"),
+        ];
+        for (name, overrides, what) in cases {
+            let expected = format!("recipe: it asks for {what}, which isn't there yet");
+            assert_eq!(refusal(name, overrides), Some(expected), "{name}");
+        }
+    }
+}

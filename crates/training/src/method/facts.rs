@@ -1,0 +1,42 @@
+//! What there is to know of the methods that have a training step of their own; of the mixers, their registry knows it.
+
+use adautomix_mixing::registry::Facts;
+
+/// The methods with a training step of their own, in the order of the paper's tables.
+pub const OWN_STEPS: &[Facts] = &[
+    Facts {
+        name: "automix",
+        title: "AutoMix",
+        citation: "Liu et al., ECCV 2022, arXiv 2103.13027",
+        draws: "λ of Beta(a, a) and a permutation, per batch, for generator and classifier each",
+        cost: "two passes of the teacher, one of them with a graph, and the generator's masks",
+    },
+    Facts {
+        name: "samix",
+        title: "SAMix",
+        citation: "Li et al., 2021, arXiv 2111.15454",
+        draws: "as AutoMix",
+        cost: "as AutoMix",
+    },
+    Facts {
+        name: "adautomix",
+        title: "AdAutoMix",
+        citation: "Qin et al., ICLR 2024, arXiv 2312.11954",
+        draws: "N ratios of Beta(a, a), divided by their sum, and N permutations, per batch; published: for generator and classifier each",
+        cost: "two passes of the teacher, one of them with a graph, one more of the student for N > 2, and the generator's masks",
+    },
+    Facts {
+        name: "me-ada",
+        title: "ME-ADA",
+        citation: "Zhao et al., NeurIPS 2020, arXiv 2010.08001",
+        draws: "the pictures that each phase moves",
+        cost: "nothing in most steps; in a phase, as many passes as steps of ascent for each picture that is appended",
+    },
+    Facts {
+        name: "dada",
+        title: "DADA",
+        citation: "Li et al., ECCV 2020, arXiv 2003.03780",
+        draws: "the sub-policy of each picture, which of its operations act, and how strongly",
+        cost: "the operations; while the policy is searched, further passes for its gradient",
+    },
+];
