@@ -2,7 +2,7 @@
 
 use adautomix_mixing::cutmix::CutMixPlan;
 use adautomix_mixing::mixup::MixUpPlan;
-use adautomix_mixing::{Mixed, Normalisation, Plan, Result, Targets, View, registry};
+use adautomix_mixing::{Mixed, Normalisation, Place, Plan, Result, Targets, View, registry};
 use candle_core::{Device, Tensor};
 use proptest::prelude::*;
 use rand::seq::SliceRandom;
@@ -53,8 +53,12 @@ impl Batch {
         })
     }
 
-    fn view(&self) -> View<'_> {
-        let mut view = View::of(&self.images);
+    /// What a plan sees: a hidden map in the place of the pictures, where it mixes those.
+    fn view(&self, plan: &dyn Plan) -> View<'_> {
+        let mut view = View::of(match plan.place() {
+            Place::Pictures => &self.images,
+            Place::Stage(_) | Place::LastStage => &self.features,
+        });
         view.labels = Some(&self.labels);
         view.normalisation = Some(Normalisation { mean: [0.5; 3], std: [0.25; 3] });
         view.gradient = Some(&self.gradient);
@@ -71,7 +75,7 @@ fn plan(name: &str, [batch, height, width]: [usize; 3], seed: u64) -> Result<Box
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().and_then(|flat| flat.to_vec1()).unwrap()
+    tensor.flatten_all().and_then(|flat| flat.to_vec1()).expect("f32 values")
 }
 
 /// Whether the weights of labels, or of classes, are shares that sum to 1.
@@ -83,7 +87,7 @@ fn are_shares(targets: &Targets, batch: usize) -> bool {
             assert!([1, batch].contains(&(weights.len() / partners.len())));
             (weights.clone(), partners.len())
         }
-        Targets::Soft(target) => (values(target), target.dim(1).unwrap()),
+        Targets::Soft(target) => (values(target), target.dim(1).expect("two dimensions")),
     };
     weights.iter().all(|&weight| weight >= 0.0)
         && weights.chunks(n).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5)
@@ -108,7 +112,8 @@ impl Drawn {
 
     /// The same draws for a batch whose sample `i` is sample `order[i]` of this one.
     fn permuted(&self, order: &[u32]) -> Self {
-        let place = |sample: u32| order.iter().position(|&from| from == sample).unwrap() as u32;
+        let place =
+            |sample: u32| order.iter().position(|&from| from == sample).expect("a permutation") as u32;
         let partner = order.iter().map(|&from| place(self.partner[from as usize])).collect();
         Self { partner, ..*self }
     }
@@ -137,7 +142,7 @@ fn rows(targets: &Targets, batch: usize) -> Vec<Vec<f32>> {
         Targets::Labels { partners, weights } => {
             weights.chunks(partners.len()).map(<[f32]>::to_vec).cycle().take(batch).collect()
         }
-        Targets::Soft(target) => target.to_vec2().unwrap(),
+        Targets::Soft(target) => target.to_vec2().expect("two dimensions"),
     }
 }
 
@@ -158,10 +163,11 @@ proptest! {
             let Some(plan_of) = supported(name, size, seed) else { continue };
             let again = plan(name, size, seed).unwrap();
             prop_assert_eq!(format!("{:?}", plan_of), format!("{:?}", again), "{}", name);
-            let mixed: Mixed = plan_of.mix(&given.view()).unwrap();
-            prop_assert_eq!(mixed.images.dims(), given.images.dims(), "{}", name);
+            let view = given.view(&*plan_of);
+            let mixed: Mixed = plan_of.mix(&view).unwrap();
+            prop_assert_eq!(mixed.images.dims(), view.images.dims(), "{}", name);
             prop_assert!(values(&mixed.images).iter().all(|x| x.is_finite()), "{}", name);
-            let twice = again.mix(&given.view()).unwrap();
+            let twice = again.mix(&view).unwrap();
             prop_assert_eq!(values(&mixed.images), values(&twice.images), "{}", name);
             prop_assert!(TWO_WEIGHTS.contains(&name) || are_shares(&mixed.targets, batch), "{}: {:?}", name, mixed.targets);
         }
@@ -175,8 +181,10 @@ proptest! {
         let given = Batch::new(batch, size[1], size[2], seed).unwrap();
         let drawn = Drawn { lambda: 1.0, ..Drawn::new(size, seed) };
         for (name, plan) in PLANS.iter().filter(|(name, _)| UNCHANGED_AT_1.contains(name)) {
-            let mixed = plan(&drawn).mix(&given.view()).unwrap();
-            prop_assert_eq!(values(&mixed.images), values(&given.images), "{}", name);
+            let plan = plan(&drawn);
+            let view = given.view(&*plan);
+            let mixed = plan.mix(&view).unwrap();
+            prop_assert_eq!(values(&mixed.images), values(view.images), "{}", name);
             for row in rows(&mixed.targets, batch) {
                 prop_assert_eq!(row, &[1.0, 0.0], "{}", name);
             }
@@ -193,8 +201,9 @@ proptest! {
         let order = permutation(batch, &mut ChaCha8Rng::seed_from_u64(!seed));
         let (moved, drawn_again) = (given.permuted(&order).unwrap(), drawn.permuted(&order));
         for (name, plan) in PLANS {
-            let mixed = plan(&drawn).mix(&given.view()).unwrap();
-            let again = plan(&drawn_again).mix(&moved.view()).unwrap();
+            let (first, second) = (plan(&drawn), plan(&drawn_again));
+            let mixed = first.mix(&given.view(&*first)).unwrap();
+            let again = second.mix(&moved.view(&*second)).unwrap();
             let expected = mixed.images.index_select(&Tensor::new(&*order, &Device::Cpu).unwrap(), 0).unwrap();
             prop_assert_eq!(values(&again.images), values(&expected), "{}", name);
             let weights = rows(&mixed.targets, batch);
