@@ -1,4 +1,4 @@
-"""Times what each mixing method does to a random batch, in the fields that `adautomix bench mixers --json` prints too."""
+"""Times what each mixing method does to a random batch, in the fields of `adautomix bench mixers --json`."""
 
 import argparse
 import json

@@ -1,6 +1,6 @@
 """Co-Mixup: a batch of n pictures becomes o mixes at once, salient, smooth and different from each other.
 
-b blocks a side. The cut is gco's alpha-beta swap, as in [`puzzlemix`].
+b blocks a side. The cut is gco's alpha-beta swap, as in `puzzlemix`.
 """
 
 from dataclasses import dataclass

@@ -10,8 +10,8 @@ use common::{fail, program, succeed};
 fn mix(out: &Path, arguments: &[&str]) -> (String, (u32, u32)) {
     let mut command = program(&["mix", "--out"]);
     command.arg(out).args(arguments);
-    let printed = String::from_utf8(succeed(command).stdout).unwrap();
-    (printed, image::image_dimensions(out).unwrap())
+    let printed = String::from_utf8(succeed(command).stdout).expect("text");
+    (printed, image::image_dimensions(out).expect("a picture"))
 }
 
 #[test]

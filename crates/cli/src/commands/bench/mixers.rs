@@ -63,7 +63,7 @@ struct Row {
 /// Runs `bench mixers`.
 pub(super) fn run(args: &MixersArgs) -> Result<()> {
     ensure!(args.batch > 0 && args.draws > 0 && args.repeats > 0, "expected at least 1 of everything");
-    ensure!(args.size > 0 && args.size % 16 == 0, "--size {}: expected a multiple of 16", args.size);
+    ensure!(args.size > 0 && args.size.is_multiple_of(16), "--size {}: expected a multiple of 16", args.size);
     let threads = use_threads(args.threads)?;
     let plain = if args.no_step { None } else { Some(plain_step(args)?) };
     let batch = Batch::new(args.batch, args.size)?;

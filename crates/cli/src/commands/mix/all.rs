@@ -30,7 +30,7 @@ pub(super) struct Sheet {
 pub(super) fn sheet(
     args: &MixArgs,
     recipe: &Recipe,
-    base: Box<dyn Method>,
+    base: &dyn Method,
     chosen: &Chosen,
     inputs: &Inputs,
 ) -> Result<Sheet> {
@@ -38,7 +38,7 @@ pub(super) fn sheet(
     check(&args.methods, &learned)?;
     let wanted = |name: &str| args.methods.is_empty() || args.methods.iter().any(|wanted| wanted == name);
     let mut sheet = Sheet { tiles: originals(chosen, recipe), left_out: Vec::new() };
-    let mut mixed = over(recipe, &*base)?;
+    let mut mixed = over(recipe, base)?;
     for entry in registry::entries().iter().filter(|entry| wanted(entry.facts.name)) {
         let (name, title) = (entry.facts.name, entry.facts.title);
         let mixer = registry::build(name, Parameters::default())?;
@@ -56,7 +56,7 @@ pub(super) fn sheet(
             true => None,
             false => Some(method::build(other, facts(&recipe.data.name)?.classes, 1, &Device::Cpu)?),
         };
-        let shown = telling(new.as_deref().unwrap_or(&*base), inputs, args.draw).context(name.to_owned())?;
+        let shown = telling(new.as_deref().unwrap_or(base), inputs, args.draw).context(name.to_owned())?;
         sheet.tiles.push(tile(title(name), &shown, chosen, recipe)?);
     }
     Ok(sheet)
@@ -158,8 +158,8 @@ fn telling(method: &dyn Method, inputs: &Inputs, draw: u64) -> Result<Shown> {
 
 /// Less is better: below 0 for even mixes, above for others.
 fn score(shown: &Shown, inputs: &Inputs) -> Result<f64> {
-    /// Even enough: 0.4 to 0.6 of two pictures.
-    const EVEN: f32 = 0.2;
+    /// Even enough: 0.3 to 0.7 of two pictures.
+    const EVEN: f32 = 0.4;
     let weights = weights(shown, inputs.labels.len());
     let mixed = shown.partners.len().clamp(1, weights.len());
     let ideal = |picture| if picture < mixed { 1.0 / mixed as f32 } else { 0.0 };

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &MixArgs) -> Result<()> {
     ensure!(chosen.pictures.len() >= 2, "{} picture: expected at least 2 to mix", chosen.pictures.len());
     let inputs = normalised(&chosen, &recipe)?;
     let (tiles, columns) = if args.all {
-        let sheet = all::sheet(args, &recipe, method, &chosen, &inputs)?;
+        let sheet = all::sheet(args, &recipe, &*method, &chosen, &inputs)?;
         for (name, reason) in &sheet.left_out {
             println!("left out: {name}, {reason}");
         }
