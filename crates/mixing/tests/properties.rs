@@ -137,7 +137,8 @@ impl Drawn {
 
     /// The same draws for a batch whose sample `i` is sample `order[i]` of this one.
     fn permuted(&self, order: &[u32]) -> Self {
-        let place = |sample: u32| order.iter().position(|&from| from == sample).expect("a permutation") as u32;
+        let place =
+            |sample: u32| order.iter().position(|&from| from == sample).expect("a permutation") as u32;
         let partner = order.iter().map(|&from| place(self.partner[from as usize])).collect();
         let own = order.iter().map(|&from| self.own[from as usize]).collect();
         Self { partner, own, ..*self }

@@ -34,6 +34,8 @@ pub enum Purpose {
     Dropout = 5,
     /// The pictures of the synthetic data set.
     Synthetic = 6,
+    /// Whether a step trains the generator.
+    Generator = 8,
     /// Whatever a test or a benchmark draws.
     Test = 7,
 }
@@ -52,6 +54,11 @@ impl Key {
     /// The key of a run's `seed` and a purpose.
     pub fn new(seed: u64, purpose: Purpose) -> Self {
         Self { seed, epoch: 0, purpose, step: 0, sample: 0 }
+    }
+
+    /// The same key for another purpose.
+    pub fn purpose(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
     }
 
     /// The same key at an epoch, counted from 0.
@@ -92,7 +99,7 @@ mod tests {
         let keys = [
             key,
             Key::new(2, Purpose::Order),
-            Key::new(1, Purpose::Mixing),
+            key.purpose(Purpose::Mixing),
             key.epoch(1),
             key.step(1),
             key.sample(1),

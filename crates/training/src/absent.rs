@@ -23,19 +23,10 @@ pub(crate) fn refuse_data(recipe: &Recipe) -> Result<()> {
 /// # Errors
 /// For the first of it that the recipe asks for.
 pub(crate) fn refuse_training(recipe: &Recipe) -> Result<()> {
-    let network = &recipe.network;
-    refuse(&[
-        (network.pretrained.is_some(), "`network.pretrained`"),
-        (network.drop_path.is_some_and(|rate| rate > 0.0), "`network.drop_path`"),
-    ])?;
-    // Methods with a teacher have objectives of their own.
-    let smoothing = recipe.method.has_teacher() && recipe.loss.smoothing > 0.0;
-    refuse(&[(smoothing, "`loss.smoothing` for a method with a teacher")])?;
-    let Method::AdAutoMix(method) = &recipe.method else { return Ok(()) };
-    refuse(&[
-        (method.draw_images, "`method.draw_images`"),
-        (method.generator_probability.is_some_and(|share| share < 1.0), "`method.generator_probability`"),
-    ])
+    refuse(&[(recipe.network.pretrained.is_some(), "`network.pretrained`")])?;
+    let adversarial = matches!(recipe.method, Method::MeAda(_) | Method::Dada(_));
+    let drop_path = recipe.network.drop_path.is_some_and(|rate| rate > 0.0);
+    refuse(&[(adversarial && drop_path, "`network.drop_path` for adversarial augmentation")])
 }
 
 fn refuse(asked: &[(bool, &str)]) -> Result<()> {
@@ -61,13 +52,11 @@ mod tests {
     fn what_isnt_there_is_named() {
         assert_eq!(refusal("quick/adautomix", &[]), None);
         assert_eq!(refusal("cifar100/resnet18/puzzlemix", &[]), None);
-        let cases: [(&str, &[&str], &str); 6] = [
+        let cases: [(&str, &[&str], &str); 4] = [
             ("cifar100/convnext_t/mixup", &[], "`data.rand_augment`"),
-            ("cifar100/convnext_t/mixup", &["data.rand_augment=false"], "`network.drop_path`"),
             ("imagenet/resnet18/mixup", &[], "`data.resized_crop`"),
             ("quick/mixup", &["network.pretrained=torchvision"], "`network.pretrained`"),
-            ("quick/adautomix", &["loss.smoothing=0.1"], "`loss.smoothing` for a method with a teacher"),
-            ("quick/adautomix", &["method.draw_images=true"], "`method.draw_images`"),
+            ("quick/dada", &["network.drop_path=0.1"], "`network.drop_path` for adversarial augmentation"),
         ];
         for (name, overrides, what) in cases {
             let expected = format!("recipe: it asks for {what}, which isn't there yet");

@@ -55,7 +55,7 @@ pub use error::{Error, Result};
 pub use event::{Event, Listener};
 pub use gradients::Gradients;
 pub use method::{
-    Dada, Inputs, Iteration, Learned, LearnedConfig, MaskMakerConfig, MeAda, Method, Mixed, Recursive,
+    Dada, Inputs, Iteration, Learned, LearnedConfig, MaskMakerConfig, MeAda, Method, Mixed, Passes, Recursive,
 };
 pub use network::{Build, Network, named};
 pub use optimizer::{Optimizer, Rule};

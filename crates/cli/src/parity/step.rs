@@ -3,9 +3,10 @@
 use adautomix_backbones::{Block, Classifier, ResNet, ResNetConfig, Stem};
 use adautomix_losses::Objective;
 use adautomix_mixing::{Draw, DrawPair};
+use adautomix_random::{Key, Purpose};
 use adautomix_training::{
     BeforeScope, Gradients, Inputs, Iteration, Learned, LearnedConfig, MaskMakerConfig, MaskWeight, Method,
-    Momentum, Optimizer, Parameters, Rule,
+    Momentum, Optimizer, Parameters, Passes, Rule,
 };
 use anyhow::{Context, Result, bail};
 use candle_core::{D, DType, Tensor};
@@ -30,7 +31,8 @@ fn step(case: &Case) -> Result<Outputs> {
     let adversarial = case.optional("adversarial")?.unwrap_or(true);
     let mut gradients = Gradients::default();
     // Every other step is adversarial, the first is.
-    let iteration = method.iterate(&inputs, &draws, usize::from(!adversarial), &mut gradients)?;
+    let passes = Passes::new(0.0, Key::new(0, Purpose::Test));
+    let iteration = method.iterate(&inputs, &draws, usize::from(!adversarial), &passes, &mut gradients)?;
     let rule = Rule::Sgd { momentum: case.param("sgd_momentum")?, nesterov: false };
     let weight_decay = case.param("weight_decay")?;
     for (_, parameters) in method.trained() {
@@ -74,6 +76,10 @@ fn method(case: &Case) -> Result<Learned> {
     let momentum = case.param("momentum")?;
     let config = LearnedConfig {
         images: case.param("n")?,
+        draw_images: false,
+        generator_probability: 1.0,
+        smoothing: 0.0,
+        drop_path: 0.0,
         beta_parameter: 1.0,
         distinct_partners: false,
         alpha: case.param("alpha")?,

@@ -10,7 +10,7 @@ use adautomix_recipes::{LabelWeights, Loss, LossName, Method as MethodRecipe, Re
 use candle_core::{Device, Tensor};
 
 use super::observed::{Observer, attention};
-use super::{Inputs, Losses, Method, Shown};
+use super::{Inputs, Losses, Method, Passes, Shown};
 use crate::network::Build;
 use crate::{Error, Gradients, Network, Parameters, Result, top_1_and_5};
 
@@ -20,6 +20,7 @@ pub struct Mixed {
     student: Network,
     observer: Observer,
     loss: Loss,
+    drop_path: f64,
     classes: usize,
 }
 
@@ -49,6 +50,7 @@ impl Mixed {
             student,
             observer: Observer::of(recipe, classes, device)?,
             loss: recipe.loss.clone(),
+            drop_path: recipe.network.drop_path.unwrap_or(0.0),
             classes,
         })
     }
@@ -75,14 +77,15 @@ impl Mixed {
         inputs: &Inputs,
         plan: &dyn Plan,
         previous: Option<(&Tensor, &Tensor)>,
+        draws: Key,
         gradients: &mut Gradients,
     ) -> Result<(Answer, Losses)> {
-        let mut losses = Losses::new();
-        let observed = self.observer.look(&self.student, &self.loss, inputs, plan, gradients, &mut losses)?;
+        let (mut losses, passes) = (Losses::new(), Passes::new(self.drop_path, draws));
+        let observed = self.observer.look(&self.student, inputs, plan, &passes, gradients, &mut losses)?;
         let mut clean = self.observer.view(inputs, &observed);
         clean.previous = previous;
         let watches = plan.needs().contains(&Need::MixedAttention);
-        let mut pass = if watches { Pass::train().watching() } else { Pass::train() };
+        let mut pass = if watches { passes.train().watching() } else { passes.train() };
         let (mixed, map) = self.forward(inputs, plan, &clean, &mut pass)?;
         let logits = self.student.trained.logits(&self.student.backbone().pool(&map)?, Head::OneHot)?;
         pass.commit(1)?;
@@ -203,7 +206,7 @@ impl Method for Mixed {
         gradients: &mut Gradients,
     ) -> Result<Losses> {
         let plan = self.plan(inputs, draws)?;
-        let (answer, losses) = self.answer(inputs, &*plan, None, gradients)?;
+        let (answer, losses) = self.answer(inputs, &*plan, None, draws, gradients)?;
         gradients.backward(&answer.loss, 1.0, &self.student.parameters.weights())?;
         Ok(losses)
     }
@@ -219,7 +222,8 @@ impl Method for Mixed {
     fn show(&self, inputs: &Inputs, draws: Key) -> Result<Shown> {
         let plan = self.plan(inputs, draws)?;
         let (gradients, losses) = (&mut Gradients::default(), &mut Losses::new());
-        let observed = self.observer.look(&self.student, &self.loss, inputs, &*plan, gradients, losses)?;
+        let passes = Passes::new(self.drop_path, draws);
+        let observed = self.observer.look(&self.student, inputs, &*plan, &passes, gradients, losses)?;
         let mut view = self.observer.view(inputs, &observed);
         let previous = before(inputs, self.classes)?;
         view.previous = Some((&previous.0, &previous.1));

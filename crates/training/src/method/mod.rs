@@ -7,6 +7,7 @@ mod learned;
 mod me_ada;
 mod mixed;
 mod observed;
+mod passes;
 mod recursive;
 
 use adautomix_backbones::Classifier;
@@ -19,6 +20,7 @@ pub use facts::OWN_STEPS;
 pub use learned::{Iteration, Learned, LearnedConfig, MaskMakerConfig};
 pub use me_ada::{MeAda, ascend};
 pub use mixed::{Mixed, mixer};
+pub use passes::Passes;
 pub use recursive::Recursive;
 
 use crate::absent::refuse_training;
@@ -110,11 +112,11 @@ pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> 
     let seed = recipe.training.seed;
     match &recipe.method {
         MethodRecipe::AdAutoMix(settings) => {
-            let config = LearnedConfig::adautomix(settings, teacher::schedule(recipe, steps)?);
+            let config = LearnedConfig::adautomix(settings, recipe, teacher::schedule(recipe, steps)?);
             Ok(Box::new(Learned::new(&*network, config, seed, device)?))
         }
         MethodRecipe::AutoMix(settings) | MethodRecipe::SAMix(settings) => {
-            let config = LearnedConfig::automix(settings, teacher::schedule(recipe, steps)?, steps);
+            let config = LearnedConfig::automix(settings, recipe, teacher::schedule(recipe, steps)?, steps);
             Ok(Box::new(Learned::new(&*network, config, seed, device)?))
         }
         MethodRecipe::MeAda(settings) => {
@@ -212,7 +214,7 @@ mod tests {
             for ((_, tensor), (_, saved)) in resumed.tensors().into_iter().zip(again.tensors()) {
                 overwrite(&tensor, &saved.copy().unwrap()).unwrap();
             }
-            resumed.resume(true);
+            resumed.resume(3);
             advance(&mut again, 3..8);
             advance(&mut resumed, 3..8);
             let end = state(&whole);

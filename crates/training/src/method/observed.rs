@@ -7,7 +7,7 @@ use adautomix_recipes::{Loss, Recipe};
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 
-use super::{Inputs, Losses, mixed};
+use super::{Inputs, Losses, Passes, mixed};
 use crate::{Error, Gradients, Network, Result};
 
 /// Computes what a plan needs of a batch.
@@ -15,6 +15,7 @@ pub(super) struct Observer {
     normalisation: Normalisation,
     /// A frozen network that stands in for the one that is trained, and the side of the pictures that it is shown.
     frozen: Option<(Box<dyn Backbone>, usize)>,
+    loss: Loss,
     classes: usize,
 }
 
@@ -39,7 +40,12 @@ impl Observer {
             let vb = VarBuilder::from_buffered_safetensors(weights, DType::F32, device)?;
             Ok((backbones::build(&observer.network, &vb)?, observer.input_size))
         });
-        Ok(Self { normalisation: Normalisation { mean, std }, frozen: frozen.transpose()?, classes })
+        Ok(Self {
+            normalisation: Normalisation { mean, std },
+            frozen: frozen.transpose()?,
+            loss: recipe.loss.clone(),
+            classes,
+        })
     }
 
     /// Computes what `plan` needs. Where the recipe's loss counts unmixed pictures, that loss is differentiated here once
@@ -50,20 +56,20 @@ impl Observer {
     pub(super) fn look(
         &self,
         student: &Network,
-        loss: &Loss,
         inputs: &Inputs,
         plan: &dyn Plan,
+        passes: &Passes,
         gradients: &mut Gradients,
         losses: &mut Losses,
     ) -> Result<Observed> {
         let mut observed = Observed::default();
         let needs = |need| plan.needs().contains(&need);
-        if loss.clean_weight > 0.0 {
-            let (value, gradient) = self.clean_loss(student, loss, inputs, gradients)?;
+        if self.loss.clean_weight > 0.0 {
+            let (value, gradient) = self.clean_loss(student, inputs, passes, gradients)?;
             losses.push(("clean", value));
             observed.gradient = Some(gradient);
         } else if needs(Need::Gradient) {
-            observed.gradient = Some(self.gradient(student, loss, inputs)?);
+            observed.gradient = Some(self.gradient(student, inputs)?);
         }
         let features = needs(Need::Head) || (needs(Need::Features) && self.frozen.is_none());
         if features || needs(Need::Attention) {
@@ -101,10 +107,10 @@ impl Observer {
     }
 
     /// The gradient of the loss at the unmixed pictures, of the network in evaluation mode, whose weights it leaves alone.
-    fn gradient(&self, student: &Network, loss: &Loss, inputs: &Inputs) -> Result<Tensor> {
+    fn gradient(&self, student: &Network, inputs: &Inputs) -> Result<Tensor> {
         let images = Var::from_tensor(&inputs.images)?;
         let pooled = student.fixed.backbone.features(&images, &mut Pass::eval())?.pooled;
-        let loss = self.unmixed(loss, &student.fixed.logits(&pooled, Head::OneHot)?, &inputs.labels)?;
+        let loss = self.unmixed(&student.fixed.logits(&pooled, Head::OneHot)?, &inputs.labels)?;
         at(&loss.backward()?, &images)
     }
 
@@ -112,25 +118,25 @@ impl Observer {
     fn clean_loss(
         &self,
         student: &Network,
-        loss: &Loss,
         inputs: &Inputs,
+        passes: &Passes,
         gradients: &mut Gradients,
     ) -> Result<(f64, Tensor)> {
         let images = Var::from_tensor(&inputs.images)?;
-        let mut pass = Pass::train();
+        let mut pass = passes.train();
         let pooled = student.backbone().features(&images, &mut pass)?.pooled;
-        let clean = self.unmixed(loss, &student.trained.logits(&pooled, Head::OneHot)?, &inputs.labels)?;
+        let clean = self.unmixed(&student.trained.logits(&pooled, Head::OneHot)?, &inputs.labels)?;
         pass.commit(1)?;
-        let store = gradients.backward(&clean, loss.clean_weight, &student.parameters.weights())?;
+        let store = gradients.backward(&clean, self.loss.clean_weight, &student.parameters.weights())?;
         Ok((f64::from(clean.to_scalar::<f32>()?), at(&store, &images)?))
     }
 
-    fn unmixed(&self, loss: &Loss, logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    fn unmixed(&self, logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
         let own: Vec<u32> = (0..labels.len() as u32).collect();
         let device = logits.device();
         let target =
-            adautomix_losses::mix_targets(labels, &[own], &[1.0], self.classes, loss.smoothing, device)?;
-        mixed::loss(loss, logits, &target)
+            adautomix_losses::mix_targets(labels, &[own], &[1.0], self.classes, self.loss.smoothing, device)?;
+        mixed::loss(&self.loss, logits, &target)
     }
 }
 

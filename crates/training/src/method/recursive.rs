@@ -74,7 +74,7 @@ impl Method for Recursive {
     ) -> Result<Losses> {
         let (_, _, height, width) = inputs.images.dims4()?;
         let plan = self.mixer.draw(height, width, &mut draws.rng());
-        let (answer, mut losses) = self.step.answer(inputs, &plan, self.history.view()?, gradients)?;
+        let (answer, mut losses) = self.step.answer(inputs, &plan, self.history.view()?, draws, gradients)?;
         let (term, weight, consistency) = match self.consistency(&answer, &plan)? {
             Some((loss, weight)) => (loss.clone(), weight, f64::from(loss.to_scalar::<f32>()?)),
             // Without a box the layer has a gradient all the same: that of a loss of 0.

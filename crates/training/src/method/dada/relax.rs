@@ -157,6 +157,7 @@ pub(super) struct Control<'a> {
 
 impl Control<'_> {
     /// How many parameters there are.
+    #[cfg(test)]
     pub(super) fn count(inputs: usize, hidden: usize) -> usize {
         hidden * (inputs + 2) + 1
     }

@@ -17,6 +17,8 @@ use crate::schedule::{MaskWeight, Momentum};
 pub struct LearnedConfig {
     /// Images of a mix, AdAutoMix's N.
     pub images: usize,
+    /// Whether each step draws their number from 2 to `images`.
+    pub draw_images: bool,
     /// `a` of Beta(a, a), of which the ratios are drawn.
     pub beta_parameter: f64,
     /// Whether pairs are drawn again, a few times, as long as an image is mixed with itself.
@@ -29,6 +31,12 @@ pub struct LearnedConfig {
     pub objective: Objective,
     /// The published objective is adversarial at every so many steps, never if there is none.
     pub adversarial_interval: Option<usize>,
+    /// How probably a step trains the generator.
+    pub generator_probability: f64,
+    /// The share of every target that is spread over all classes.
+    pub smoothing: f64,
+    /// How probably the last block of a transformer or ConvNeXt is left out for a sample.
+    pub drop_path: f64,
     /// How near to 0 or 1 the first ratio may come before the classifier gets the linear mix.
     pub margin: f64,
     /// What too near means.
@@ -71,16 +79,28 @@ impl MaskMakerConfig {
 }
 
 impl LearnedConfig {
+    /// The margin rule of a mix of so many images: that of two where `draw_images` has drawn two.
+    pub(super) fn margin_rule(&self, images: usize) -> MarginRule {
+        match self.margin_rule {
+            MarginRule::Author | MarginRule::Openmixup if images == 2 => MarginRule::Pair,
+            rule => rule,
+        }
+    }
+
     /// Whether the teacher's logits of a mix are compared with those of its plain images.
     pub(super) fn compares_with_plain(&self) -> bool {
         self.objective == Objective::Paper || self.adversarial_interval.is_some()
     }
 
     /// The settings of a recipe for AdAutoMix.
-    pub fn adautomix(settings: &recipes::AdAutoMix, momentum: Momentum) -> Self {
+    pub fn adautomix(settings: &recipes::AdAutoMix, recipe: &recipes::Recipe, momentum: Momentum) -> Self {
         let generator = &settings.generator;
         Self {
             images: settings.images,
+            draw_images: settings.draw_images,
+            generator_probability: settings.generator_probability.unwrap_or(1.0),
+            smoothing: recipe.loss.smoothing,
+            drop_path: recipe.network.drop_path.unwrap_or(0.0),
             beta_parameter: settings.beta_parameter,
             distinct_partners: false,
             alpha: settings.linear_weight,
@@ -114,10 +134,19 @@ impl LearnedConfig {
 
     /// The settings of a recipe for AutoMix or SAMix, and a run of so many steps: AdAutoMix's published step of two images
     /// without an adversary.
-    pub fn automix(settings: &recipes::AutoMix, momentum: Momentum, steps: usize) -> Self {
+    pub fn automix(
+        settings: &recipes::AutoMix,
+        recipe: &recipes::Recipe,
+        momentum: Momentum,
+        steps: usize,
+    ) -> Self {
         let (generator, loss) = (&settings.generator, &settings.mask_loss);
         Self {
             images: 2,
+            draw_images: false,
+            generator_probability: 1.0,
+            smoothing: recipe.loss.smoothing,
+            drop_path: recipe.network.drop_path.unwrap_or(0.0),
             beta_parameter: settings.beta_parameter,
             distinct_partners: settings.distinct_partners,
             // Two images have no linear mix, and the generator is with the teacher alone.

@@ -11,15 +11,16 @@ mod config;
 mod tests;
 
 use adautomix_backbones::{Classifier, Head, Pass};
-use adautomix_losses::{self as losses, Components, Objective, adversarial, gather_labels};
+use adautomix_losses::{self as losses, Components, Objective, SmoothingMode, adversarial, gather_labels};
 use adautomix_mixing::{DrawPair, MaskMaker, apply_margin};
 use adautomix_ops::{linear_mix, mix_images};
-use adautomix_random::Key;
+use adautomix_random::{Key, Purpose};
 use candle_core::{Device, Tensor};
+use rand::Rng;
 
 pub use config::{LearnedConfig, MaskMakerConfig};
 
-use super::{Inputs, Losses, Method, Shown};
+use super::{Inputs, Losses, Method, Passes, Shown};
 use crate::network::Build;
 use crate::{Gradients, Network, Parameters, Result, teacher};
 
@@ -95,7 +96,7 @@ impl Learned {
     /// Forward and backward of one batch with everything that chance decides given. Gradients of the classifier's
     /// objective go to the student, those of the generator's to the generator; running statistics are updated in
     /// the order of the published passes. `step` decides whether the generator is an adversary, and what its masks' own loss
-    /// weighs.
+    /// weighs. `passes` makes the passes; those that are counted, not computed, drop the same paths.
     ///
     /// # Errors
     /// If an operation fails.
@@ -104,11 +105,13 @@ impl Learned {
         inputs: &Inputs,
         draws: &DrawPair,
         step: usize,
+        passes: &Passes,
         gradients: &mut Gradients,
     ) -> Result<Iteration> {
         let (config, images) = (self.config, &inputs.images);
+        let n = draws.classifier.lambdas.len();
         // T1: features for the masks, logits of the plain pictures.
-        let mut plain = Pass::train();
+        let mut plain = passes.train();
         let features = self.teacher.fixed.backbone.features(images, &mut plain)?;
         let clean_logits = match config.compares_with_plain() {
             true => Some(self.teacher.fixed.logits(&features.pooled, Head::Mixup)?.detach()),
@@ -122,24 +125,26 @@ impl Learned {
         let masks = masks_of(&draws.generator)?;
         let classifier_masks = masks_of(&draws.classifier)?.detach();
         let classifier_masks =
-            apply_margin(&classifier_masks, &draws.classifier.lambdas, config.margin, config.margin_rule)?;
+            apply_margin(&classifier_masks, &draws.classifier.lambdas, config.margin, config.margin_rule(n))?;
         let blend = mix_images(images, &draws.classifier.partners, &classifier_masks)?.detach();
         let challenge = mix_images(images, &draws.generator.partners, &masks)?;
         let (amce_mb_teacher, cosine) =
-            self.teacher_losses(inputs, draws, &challenge, clean_logits.as_ref())?;
+            self.teacher_losses(inputs, draws, &challenge, clean_logits.as_ref(), passes)?;
         if config.objective == Objective::Published && config.compares_with_plain() {
-            plain.commit(config.images)?;
+            plain.commit(n)?;
         }
-        let (clean, mce, amce_bb) = self.train_student(inputs, draws, &blend, gradients)?;
+        let (clean, mce, amce_bb) = self.train_student(inputs, draws, &blend, passes, gradients)?;
         let amce_mb_student = match config.objective {
-            Objective::Paper => Some(self.student_as_adversary(inputs, draws, &challenge)?),
+            Objective::Paper => Some(self.student_as_adversary(inputs, draws, &challenge, passes)?),
             Objective::Published => None,
         };
         let components = Components { amce_bb, mce, clean, amce_mb_student, amce_mb_teacher, cosine };
         let (generator, mask_loss) = self.descend(&components, &masks, draws, step)?;
-        gradients.backward(&generator, 1.0, &self.generator_parameters.weights())?;
+        if self.trains_generator(step, passes.draws()) {
+            gradients.backward(&generator, 1.0, &self.generator_parameters.weights())?;
+        }
         Ok(Iteration {
-            classifier: config.objective.classifier(&components, config.images, config.alpha)?,
+            classifier: config.objective.classifier(&components, n, config.alpha)?,
             mask_loss: mask_loss.map(|loss| loss.detach()),
             generator: generator.detach(),
             components: detached(components),
@@ -175,14 +180,15 @@ impl Learned {
         draws: &DrawPair,
         challenge: &Tensor,
         clean_logits: Option<&Tensor>,
+        passes: &Passes,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        let mut pass = Pass::train();
+        let mut pass = passes.train();
         let pooled = self.teacher.fixed.backbone.features(challenge, &mut pass)?.pooled;
         let logits = self.teacher.fixed.logits(&pooled, Head::Mixup)?;
         pass.commit(1)?;
         let draw = &draws.generator;
         let labels = gather_labels(&inputs.labels, &draw.partners)?;
-        let amce = losses::amce(&logits, &labels, &draw.lambdas)?;
+        let amce = self.mixed_ce(&logits, &labels, &draw.lambdas)?;
         let Some(clean_logits) = clean_logits else { return Ok((amce, None)) };
         let rows = |partner: &Vec<u32>| {
             clean_logits.index_select(&Tensor::new(partner.as_slice(), clean_logits.device())?, 0)
@@ -198,52 +204,74 @@ impl Learned {
         inputs: &Inputs,
         draws: &DrawPair,
         blend: &Tensor,
+        passes: &Passes,
         gradients: &mut Gradients,
     ) -> Result<(Tensor, Option<Tensor>, Tensor)> {
         let (config, draw) = (self.config, &draws.classifier);
-        let [mixed, linear, plain] = config.objective.classifier_weights(config.images, config.alpha);
+        let n = draw.lambdas.len();
+        let [mixed, linear, plain] = config.objective.classifier_weights(n, config.alpha);
         let labels = gather_labels(&inputs.labels, &draw.partners)?;
         let weights = self.student.parameters.weights();
         let mut descend =
             |images: &Tensor, head: Head, weight: f64, loss: &dyn Fn(&Tensor) -> _| -> Result<Tensor> {
-                let mut pass = Pass::train();
+                let mut pass = passes.train();
                 let pooled = self.student.backbone().features(images, &mut pass)?.pooled;
                 let loss: Tensor = loss(&self.student.trained.logits(&pooled, head)?)?;
                 pass.commit(1)?;
                 gradients.backward(&loss, weight, &weights)?;
                 Ok(loss.detach())
             };
-        let clean =
-            descend(&inputs.images, Head::OneHot, plain, &|logits| losses::ce(logits, &inputs.labels))?;
-        let mce = if config.objective.reads_linear_mix(config.images) {
+        let clean = descend(&inputs.images, Head::OneHot, plain, &|logits| match config.smoothing {
+            0.0 => losses::ce(logits, &inputs.labels),
+            _ => self.mixed_ce(logits, std::slice::from_ref(&inputs.labels), &[1.0]),
+        })?;
+        let mce = if config.objective.reads_linear_mix(n) {
             let images = linear_mix(&inputs.images, &draw.partners, &draw.weights())?;
-            let loss = |logits: &Tensor| losses::mce(logits, &labels, &draw.lambdas);
+            let loss = |logits: &Tensor| self.mixed_ce(logits, &labels, &draw.lambdas);
             Some(descend(&images, Head::Mixup, linear, &loss)?)
         } else {
             None
         };
-        let loss = |logits: &Tensor| losses::amce(logits, &labels, &draw.lambdas);
+        let loss = |logits: &Tensor| self.mixed_ce(logits, &labels, &draw.lambdas);
         Ok((clean, mce, descend(blend, Head::Mixup, mixed, &loss)?))
     }
 
     /// S4: the student as a fixed function, on the generator's mix.
-    fn student_as_adversary(&self, inputs: &Inputs, draws: &DrawPair, challenge: &Tensor) -> Result<Tensor> {
-        let mut pass = Pass::train();
+    fn student_as_adversary(
+        &self,
+        inputs: &Inputs,
+        draws: &DrawPair,
+        challenge: &Tensor,
+        passes: &Passes,
+    ) -> Result<Tensor> {
+        let mut pass = passes.train();
         let pooled = self.student.fixed.backbone.features(challenge, &mut pass)?.pooled;
         let logits = self.student.fixed.logits(&pooled, Head::Mixup)?;
         pass.commit(1)?;
         let labels = gather_labels(&inputs.labels, &draws.generator.partners)?;
-        Ok(losses::amce(&logits, &labels, &draws.generator.lambdas)?)
+        Ok(self.mixed_ce(&logits, &labels, &draws.generator.lambdas)?)
+    }
+
+    /// Eq. 3 and 4, which are one function of logits, with the recipe's smoothing.
+    fn mixed_ce(&self, logits: &Tensor, labels: &[Vec<u32>], lambdas: &[f64]) -> candle_core::Result<Tensor> {
+        losses::label_smooth(logits, labels, lambdas, self.config.smoothing, SmoothingMode::Original)
     }
 
     fn draw(&self, batch: usize, draws: Key) -> Result<DrawPair> {
         let config = &self.config;
-        let (n, beta, mut rng) = (config.images, config.beta_parameter, draws.rng());
+        let (beta, mut rng) = (config.beta_parameter, draws.rng());
+        let n = if config.draw_images { rng.random_range(2..=config.images) } else { config.images };
         Ok(match config.objective {
             Objective::Published if config.distinct_partners => DrawPair::distinct(beta, batch, &mut rng)?,
             Objective::Published => DrawPair::published(n, beta, batch, &mut rng)?,
             Objective::Paper => DrawPair::shared(n, beta, batch, &mut rng)?,
         })
+    }
+
+    /// Whether a step trains the generator. The first always does, so that a weight without a gradient shows at once.
+    fn trains_generator(&self, step: usize, draws: Key) -> bool {
+        let share = self.config.generator_probability;
+        step == 0 || share >= 1.0 || draws.purpose(Purpose::Generator).rng().random_bool(share)
     }
 }
 
@@ -267,8 +295,9 @@ impl Method for Learned {
         draws: Key,
         gradients: &mut Gradients,
     ) -> Result<Losses> {
+        let passes = Passes::new(self.config.drop_path, draws);
         let draws = self.draw(inputs.labels.len(), draws)?;
-        let iteration = self.iterate(inputs, &draws, step, gradients)?;
+        let iteration = self.iterate(inputs, &draws, step, &passes, gradients)?;
         let components = &iteration.components;
         let named = [
             ("classifier", Some(&iteration.classifier)),
@@ -306,8 +335,10 @@ impl Method for Learned {
     fn show(&self, inputs: &Inputs, draws: Key) -> Result<Shown> {
         let draw = self.draw(inputs.labels.len(), draws)?.classifier;
         // Running statistics here: a picture's masks shouldn't depend on which others are shown beside it.
-        let features = self.teacher.fixed.backbone.features(&inputs.images, &mut Pass::eval())?;
-        let masks = self.generator.look(&features.stages[self.config.feature_stage], false)?(&draw)?;
+        let (backbone, stage) = (&self.teacher.fixed.backbone, self.config.feature_stage);
+        let features = backbone.features(&inputs.images, &mut Pass::eval())?;
+        let feature = backbone.mixing_map(stage, &features.stages[stage])?;
+        let masks = self.generator.look(&feature, false)?(&draw)?;
         let blends = mix_images(&inputs.images, &draw.partners, &masks)?.detach();
         let weights = draw.weights().repeat(inputs.labels.len());
         Ok(Shown { partners: draw.partners, weights, masks: Some(masks.detach()), blends })

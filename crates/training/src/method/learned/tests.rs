@@ -51,7 +51,7 @@ fn every_part_of_the_generator_is_trained_and_resumed() {
 
         let mut resumed = stepper(method);
         checkpoint::restore(&path, &resumed.tensors()).unwrap();
-        resumed.resume(true);
+        resumed.resume(1);
         make_step(&mut resumed, 1);
         assert_eq!(state(&resumed), state(&whole), "{method}");
     }
