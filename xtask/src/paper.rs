@@ -41,6 +41,7 @@ impl PaperTable {
     }
 
     /// The headings of the columns, in order.
+    #[cfg(test)]
     pub(crate) fn columns(&self) -> impl Iterator<Item = &str> + Clone {
         self.columns.iter().map(|column| column.heading.as_str())
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use adautomix_recipes::{Error, Library};
+use adautomix_recipes::Library;
 use anyhow::{Context, Result};
 
 use crate::paper;
@@ -121,10 +121,6 @@ fn wrong_recipes() -> Result<Vec<String>> {
     for name in library.names()? {
         let recipe = match library.load(&name, &[]) {
             Ok(recipe) => recipe,
-            // AutoMix and SAMix have their bases from elsewhere.
-            Err(Error::UnknownRecipe { name, .. }) if ["_base/automix", "_base/samix"].contains(&&*name) => {
-                continue;
-            }
             Err(error) => {
                 problems.push(format!("recipe {name}: {error}"));
                 continue;

@@ -49,6 +49,21 @@ mod tests {
     }
 
     #[test]
+    fn every_recipe_names_a_mixer_that_there_is_and_its_parameters() {
+        let library = Library::embedded();
+        for name in library.names().unwrap() {
+            let recipe = library.load(&name, &[]).unwrap();
+            if let Method::Mixer { .. } = recipe.method {
+                assert!(
+                    crate::method::mixer(&recipe).is_ok(),
+                    "{name}: {:?}",
+                    crate::method::mixer(&recipe).err()
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_isnt_there_is_named() {
         assert_eq!(refusal("quick/adautomix", &[]), None);
         assert_eq!(refusal("cifar100/resnet18/puzzlemix", &[]), None);

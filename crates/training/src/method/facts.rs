@@ -29,14 +29,14 @@ pub const OWN_STEPS: &[Facts] = &[
         name: "me-ada",
         title: "ME-ADA",
         citation: "Zhao et al., NeurIPS 2020, arXiv 2010.08001",
-        draws: "the pictures that each phase moves",
-        cost: "nothing in most steps; in a phase, as many passes as steps of ascent for each picture that is appended",
+        draws: "which appended pictures come with a batch",
+        cost: "in a phase as many passes, forward and backward, as steps of ascent; after k phases a step sees k + 1 times as many pictures",
     },
     Facts {
         name: "dada",
         title: "DADA",
         citation: "Li et al., ECCV 2020, arXiv 2003.03780",
-        draws: "the sub-policy of each picture, which of its operations act, and how strongly",
-        cost: "the operations; while the policy is searched, further passes for its gradient",
+        draws: "a sub-policy, whether its operations are applied, direction and place: in the search once per batch, later per picture",
+        cost: "three passes of half a batch while the policy is searched; the operations, on the host",
     },
 ];
