@@ -4,7 +4,7 @@ use super::value::Value;
 use super::{MaskLoss, ValueInput};
 use crate::adautomix::check_lambdas;
 use crate::{Draw, Error, MaskMaker, MasksOf, Result};
-use adautomix_ops::{ConvSpec, Interpolation, conv2d, upsample_softmax};
+use adautomix_ops::{ConvSpec, Interpolation, MaskAttention, conv2d, mask_attention, upsample_softmax};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 
@@ -185,14 +185,20 @@ impl MixBlock {
         }
     }
 
-    /// `softmax(qᵀ k / √d) v`, `[B, P, 1]`, for queries and keys `[B, d, P]` and a value `[B, 1, h, w]`.
+    /// `softmax(qᵀ k / √d) v`, `[B, 1, P]`, for queries and keys `[B, d, P]` and a value `[B, 1, h, w]`: AdAutoMix's attention
+    /// between an image that has the queries and the value, and one that has the keys alone.
     fn attend(&self, query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
-        let mut products = query.transpose(1, 2)?.contiguous()?.matmul(key)?;
-        if self.config.scaled {
-            products = (products / (self.config.depth() as f64).sqrt())?;
-        }
-        let attention = candle_nn::ops::softmax(&products, 2)?;
-        Ok(attention.matmul(&value.flatten_from(2)?.transpose(1, 2)?.contiguous()?)?)
+        let (batch, value) = (query.dim(0)? as u32, value.flatten_from(2)?);
+        let (no_channels, no_value) = (query.zeros_like()?, value.zeros_like()?);
+        let asking = Tensor::cat(&[query, &no_channels, &value], 1)?;
+        let asked = Tensor::cat(&[&no_channels, key, &no_value], 1)?;
+        let attention = MaskAttention {
+            partners: vec![(0..batch).collect(), (batch..2 * batch).collect()],
+            lambdas: vec![0.5; 2],
+            scale: if self.config.scaled { (self.config.depth() as f64).sqrt() } else { 1.0 },
+            relu: false,
+        };
+        Ok(mask_attention(&Tensor::cat(&[&asking, &asked], 0)?, None, attention)?.narrow(1, 0, 1)?)
     }
 }
 
