@@ -82,7 +82,7 @@ fn plan(name: &str, [batch, height, width]: [usize; 3], seed: u64) -> Result<Box
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().and_then(|flat| flat.to_vec1()).unwrap()
+    tensor.flatten_all().and_then(|flat| flat.to_vec1()).expect("a tensor of f32")
 }
 
 /// Whether the weights of labels, or of classes, are shares that sum to 1.
@@ -94,7 +94,7 @@ fn are_shares(targets: &Targets, batch: usize) -> bool {
             assert!([1, batch].contains(&(weights.len() / partners.len())));
             (weights.clone(), partners.len())
         }
-        Targets::Soft(target) => (values(target), target.dim(1).unwrap()),
+        Targets::Soft(target) => (values(target), target.dim(1).expect("a target of classes")),
     };
     weights.iter().all(|&weight| weight >= 0.0)
         && weights.chunks(n).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5)
@@ -181,7 +181,7 @@ fn rows(targets: &Targets, batch: usize) -> Vec<Vec<f32>> {
         Targets::Labels { partners, weights } => {
             weights.chunks(partners.len()).map(<[f32]>::to_vec).cycle().take(batch).collect()
         }
-        Targets::Soft(target) => target.to_vec2().unwrap(),
+        Targets::Soft(target) => target.to_vec2().expect("a target of classes"),
     }
 }
 
