@@ -314,8 +314,8 @@ mod tests {
             (training.epochs, training.seed, training.batch_size)
         };
         assert_eq!(settings("set/net/a"), (3, 7, 32));
-        assert_eq!(settings("set/net/b"), (4, 7, 50));
-        assert_eq!(settings("set/other"), (3, 0, 50));
+        assert_eq!(settings("set/net/b"), (4, 7, 32));
+        assert_eq!(settings("set/other"), (3, 0, 32));
         let message = |name: &str| folder.load(name, &[]).unwrap_err().to_string();
         assert_eq!(
             message("set/net/c"),
