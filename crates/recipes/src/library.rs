@@ -313,9 +313,9 @@ mod tests {
             let training = folder.load(name, &[]).unwrap().training;
             (training.epochs, training.seed, training.batch_size)
         };
-        assert_eq!(settings("set/net/a"), (3, 7, 32));
-        assert_eq!(settings("set/net/b"), (4, 7, 32));
-        assert_eq!(settings("set/other"), (3, 0, 32));
+        assert_eq!(settings("set/net/a"), (3, 7, 25));
+        assert_eq!(settings("set/net/b"), (4, 7, 25));
+        assert_eq!(settings("set/other"), (3, 0, 25));
         let message = |name: &str| folder.load(name, &[]).unwrap_err().to_string();
         assert_eq!(
             message("set/net/c"),
