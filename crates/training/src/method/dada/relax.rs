@@ -5,7 +5,9 @@
 //! the S weights of sub-policies. A small network, the control variate `c`, sees the choices relaxed: as they were drawn
 //! (`z`), and drawn again knowing what was chosen (`z̃`). For the choices `b` and the function's value there, `f(b)`,
 //!
-//!     g = (f(b) - c(z̃)) ∇ ln p(b) + ∇ c(z) - ∇ c(z̃)
+//! ```text
+//! g = (f(b) - c(z̃)) ∇ ln p(b) + ∇ c(z) - ∇ c(z̃)
+//! ```
 //!
 //! has the mean `∇ E f(b)` for any `c`, and `c` descends its square, which is its variance but for a constant.
 
