@@ -10,7 +10,8 @@ fn all_metrics_come_out_as_json() {
     let out = folder.path().join("run");
     succeed(train("adautomix", &out));
     let run = out.to_str().unwrap();
-    let arguments = ["evaluate", run, "--json", "--pictures", "4", "--metrics", "top1,ece,fgsm,pgd,occlusion"];
+    let arguments =
+        ["evaluate", run, "--json", "--pictures", "4", "--metrics", "top1,ece,fgsm,pgd,occlusion"];
     let output = succeed(program(&arguments));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["pictures"], 4);

@@ -149,7 +149,8 @@ mod tests {
             assert!((got - want).abs() < 1e-6, "{got} {want}");
         }
         // Without a step the start is left: the noise within the picture's range.
-        let start = pgd(&picture([0.5; 3]), &noise, &Pgd { steps: 0, ..settings }, &Space::Unit, towards).unwrap();
+        let start =
+            pgd(&picture([0.5; 3]), &noise, &Pgd { steps: 0, ..settings }, &Space::Unit, towards).unwrap();
         for (got, want) in values(&start).iter().zip([0.6, 0.4, 0.55]) {
             assert!((got - want).abs() < 1e-6, "{got} {want}");
         }

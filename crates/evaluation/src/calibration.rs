@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn a_bin_holds_its_upper_end() {
-        let counts = |confidence| diagram(&[(confidence, true)]).bins.iter().map(|bin| bin.count).collect::<Vec<_>>();
+        let counts =
+            |confidence| diagram(&[(confidence, true)]).bins.iter().map(|bin| bin.count).collect::<Vec<_>>();
         assert_eq!(counts(0.25), [1, 0, 0, 0]);
         assert_eq!(counts(0.2501), [0, 1, 0, 0]);
         assert_eq!(counts(1.0), [0, 0, 0, 1]);

@@ -78,15 +78,12 @@ impl<'a> Evaluator<'a> {
     ///
     /// # Errors
     /// If a picture can't be read or an operation fails.
-    pub fn corrupted(
-        &self,
-        corruption: Corruption,
-        progress: &mut Progress<'_>,
-    ) -> Result<Vec<Predictions>> {
-        let source: Arc<dyn Source> =
-            Arc::new(Corrupted::new(self.source.clone(), corruption, self.seed));
+    pub fn corrupted(&self, corruption: Corruption, progress: &mut Progress<'_>) -> Result<Vec<Predictions>> {
+        let source: Arc<dyn Source> = Arc::new(Corrupted::new(self.source.clone(), corruption, self.seed));
         let as_they_are = |batch: &Batch<'_>| Ok(vec![batch.inputs.images.clone()]);
-        Ok(self.predict(&source, self.heads(), corruption.kind().name(), progress, as_they_are)?.swap_remove(0))
+        Ok(self
+            .predict(&source, self.heads(), corruption.kind().name(), progress, as_they_are)?
+            .swap_remove(0))
     }
 
     /// For each ratio, what each head says with that share of the cells hidden.

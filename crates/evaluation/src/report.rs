@@ -183,10 +183,7 @@ pub struct CorruptionReport {
     pub kinds: Vec<(Kind, [f64; SEVERITIES])>,
 }
 
-fn by_name<S: Serializer>(
-    kinds: &[(Kind, [f64; SEVERITIES])],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn by_name<S: Serializer>(kinds: &[(Kind, [f64; SEVERITIES])], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(kinds.len()))?;
     for (kind, accuracies) in kinds {
         map.serialize_entry(kind.name(), accuracies)?;

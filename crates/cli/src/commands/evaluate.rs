@@ -64,7 +64,8 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         (network, Evaluator::new(classifier, test.clone(), &loaded.recipe, &device))
     });
     let evaluators: Vec<_> = evaluators.collect();
-    let pictures = |evaluator: &Evaluator<'_>| settings.passes(evaluator.heads().len()) * evaluator.pictures();
+    let pictures =
+        |evaluator: &Evaluator<'_>| settings.passes(evaluator.heads().len()) * evaluator.pictures();
     let mut watch = Watch::new(evaluators.iter().map(|(_, evaluator)| pictures(evaluator)).sum());
     let mut all = json!({
         "recipe": loaded.recipe.name,

@@ -68,10 +68,7 @@ fn occlusion(case: &Case) -> Result<Outputs> {
     let (_, _, height, width) = images.dims4()?;
     let count = covered(case.param("ratio")?, cells([height, width], patch)?);
     let hidden = occlude(&images, &[case.indices("indices")?], patch)?;
-    Ok(vec![
-        ("image".into(), hidden),
-        ("count".into(), Tensor::new(count as i64, &Device::Cpu)?),
-    ])
+    Ok(vec![("image".into(), hidden), ("count".into(), Tensor::new(count as i64, &Device::Cpu)?)])
 }
 
 fn cifar_c(case: &Case) -> Result<Outputs> {
@@ -84,7 +81,8 @@ fn cifar_c(case: &Case) -> Result<Outputs> {
         bail!("`in/image` has {channels} channels, expected {CHANNELS}");
     }
     let pixels = images.flatten_all()?.to_vec1::<u8>()?;
-    let given = case.find("in/noise").map(|noise| noise.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>());
+    let given =
+        case.find("in/noise").map(|noise| noise.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>());
     let given = given.transpose()?;
     let numbers = height * width * channels;
     let mut corrupted = Vec::with_capacity(pixels.len());
@@ -95,7 +93,10 @@ fn cifar_c(case: &Case) -> Result<Outputs> {
         if let (Some(given), Change::Noise(Noise::Gaussian { noise, .. } | Noise::Speckle { noise, .. })) =
             (&given, &mut plan.change)
         {
-            *noise = given.get(index * numbers..(index + 1) * numbers).context("`in/noise` is too short")?.to_vec();
+            *noise = given
+                .get(index * numbers..(index + 1) * numbers)
+                .context("`in/noise` is too short")?
+                .to_vec();
         }
         corrupted.extend(plan.apply(&picture)?.iter().map(|value| *value as f32));
     }

@@ -1,8 +1,6 @@
 //! What training does between passes: optimizers, clipping, schedules, the teacher's average.
 
-use adautomix_training::{
-    BeforeScope, Gradients, LearningRate, Momentum, Optimizer, Rule, Warmup,
-};
+use adautomix_training::{BeforeScope, Gradients, LearningRate, Momentum, Optimizer, Rule, Warmup};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor, Var};
 

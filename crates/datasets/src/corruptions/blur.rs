@@ -122,8 +122,11 @@ fn disk(radius: f64, deviation: f64) -> Vec<(isize, isize, f64)> {
     let count = square(reach).filter(|&(y, x)| inside(y, x)).count() as f64;
     let taps = gaussian_taps(deviation, 1);
     let weight = |y: isize, x: isize| -> f64 {
-        let near = taps.iter().flat_map(|&(down, a)| taps.iter().map(move |&(right, b)| (down, right, a * b)));
-        near.filter(|&(down, right, _)| inside(y + down, x + right)).map(|(_, _, weight)| weight / count).sum()
+        let near =
+            taps.iter().flat_map(|&(down, a)| taps.iter().map(move |&(right, b)| (down, right, a * b)));
+        near.filter(|&(down, right, _)| inside(y + down, x + right))
+            .map(|(_, _, weight)| weight / count)
+            .sum()
     };
     square(reach + 1).map(|(y, x)| (y, x, weight(y, x))).collect()
 }

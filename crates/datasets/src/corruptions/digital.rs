@@ -58,13 +58,8 @@ impl Digital {
     }
 
     pub(super) fn elastic(level: usize, [height, width]: [usize; 2], rng: &mut impl Rng) -> Self {
-        let table = [
-            [0.0, 0.0, 2.56],
-            [1.6, 6.4, 2.24],
-            [2.56, 1.92, 1.92],
-            [3.2, 1.28, 1.6],
-            [3.2, 0.96, 0.96],
-        ];
+        let table =
+            [[0.0, 0.0, 2.56], [1.6, 6.4, 2.24], [2.56, 1.92, 1.92], [3.2, 1.28, 1.6], [3.2, 0.96, 0.96]];
         let scale = height.min(width) as f64 / PUBLISHED_SIDE as f64;
         let [amplitude, deviation, reach] = table[level].map(|length| length * scale);
         let mut uniform = |reach: f64| reach * (2.0 * rng.random::<f64>() - 1.0);
@@ -116,7 +111,8 @@ fn boxed(bytes: &Field<CHANNELS>, [height, width]: [usize; 2]) -> Field<CHANNELS
     let round = |pixel: [f64; CHANNELS]| pixel.map(|value| (value + 0.5).floor());
     let columns = box_taps(bytes.width, width);
     let mean = |taps: &std::ops::Range<usize>, at: &dyn Fn(usize) -> [f64; CHANNELS]| {
-        let sum = taps.clone().map(at).fold([0.0; CHANNELS], |sum, pixel| [0, 1, 2].map(|c| sum[c] + pixel[c]));
+        let sum =
+            taps.clone().map(at).fold([0.0; CHANNELS], |sum, pixel| [0, 1, 2].map(|c| sum[c] + pixel[c]));
         round(sum.map(|sum| sum / taps.len() as f64))
     };
     let across = Field::new([bytes.height, width], |y, x| mean(&columns[x], &|from| bytes.at(y, from)));
@@ -191,7 +187,8 @@ mod tests {
     #[test]
     fn the_affine_map_moves_what_its_points_move() {
         let picture = Field::new([32, 32], |y, x| [y as f64, x as f64, 0.0]);
-        let elastic = |moves, amplitude| Elastic { moves, noise: vec![[0.5, -0.5]; 1024], deviation: 1.0, amplitude };
+        let elastic =
+            |moves, amplitude| Elastic { moves, noise: vec![[0.5, -0.5]; 1024], deviation: 1.0, amplitude };
         // All points down by 2 and right by 1: so is the picture.
         let after = elastic([[2.0, 1.0]; 3], 0.0).apply(&picture);
         let [y, x, _] = after.at(20, 9);
@@ -211,7 +208,10 @@ mod tests {
         assert_eq!(box_taps(4, 2), [0..2, 2..4]);
         assert_eq!(box_taps(2, 4), [0..1, 0..1, 1..2, 1..2]);
         for (from, to) in [(32, 30), (30, 32), (32, 20), (20, 32), (1, 1), (5, 1), (1, 5)] {
-            assert!(box_taps(from, to).iter().all(|taps| !taps.is_empty() && taps.end <= from), "{from} {to}");
+            assert!(
+                box_taps(from, to).iter().all(|taps| !taps.is_empty() && taps.end <= from),
+                "{from} {to}"
+            );
         }
     }
 }

@@ -62,10 +62,7 @@ impl Field<CHANNELS> {
 
 impl<const C: usize> Field<C> {
     /// A field of what `value` gives for row and column.
-    pub(super) fn new(
-        [height, width]: [usize; 2],
-        mut value: impl FnMut(usize, usize) -> [f64; C],
-    ) -> Self {
+    pub(super) fn new([height, width]: [usize; 2], mut value: impl FnMut(usize, usize) -> [f64; C]) -> Self {
         let mut values = Vec::with_capacity(height * width);
         for y in 0..height {
             values.extend((0..width).map(|x| value(y, x)));

@@ -10,14 +10,14 @@ use crate::CHANNELS;
 
 /// Annex K of ITU-T T.81, for quality 50.
 const LUMINANCE: [u16; 64] = [
-    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22,
-    29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103,
-    121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17,
+    22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78,
+    87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
 ];
 const CHROMINANCE: [u16; 64] = [
-    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99,
-    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
-    99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66,
+    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
 ];
 
 /// Bytes to bytes, at a quality from 1 to 100.
@@ -68,9 +68,8 @@ fn doubled(plane: &Field<1>, size: [usize; 2]) -> Field<1> {
     let near = |at: usize| (at / 2) as isize;
     let far = |at: usize| near(at) + if at.is_multiple_of(2) { -1 } else { 1 };
     Field::new(size, |y, x| {
-        let column = |x| {
-            3.0 * plane.outside(near(y), x, Border::Edge)[0] + plane.outside(far(y), x, Border::Edge)[0]
-        };
+        let column =
+            |x| 3.0 * plane.outside(near(y), x, Border::Edge)[0] + plane.outside(far(y), x, Border::Edge)[0];
         let rounding = if x.is_multiple_of(2) { 8.0 } else { 7.0 };
         [((3.0 * column(near(x)) + column(far(x)) + rounding) / 16.0).floor()]
     })
@@ -129,7 +128,8 @@ mod tests {
         };
         assert!(off(&after, &flat) <= 6.0, "{after:?}");
         // Red and green by turns have the same luma here: half the chroma's resolution mixes them.
-        let fine = Field::new([16, 16], |_, x| if x % 2 == 0 { [196.0, 0.0, 0.0] } else { [0.0, 100.0, 0.0] });
+        let fine =
+            Field::new([16, 16], |_, x| if x % 2 == 0 { [196.0, 0.0, 0.0] } else { [0.0, 100.0, 0.0] });
         assert!(off(&recompressed(&fine, 80), &fine) > 60.0);
     }
 

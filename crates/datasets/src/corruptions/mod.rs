@@ -226,7 +226,11 @@ impl Plan {
         let found = [picture.height, picture.width];
         if found != self.size {
             let expected = format!("{:?}, as the corruption was drawn for", self.size);
-            return Err(Error::Option { option: "the picture's size", found: format!("{found:?}"), expected });
+            return Err(Error::Option {
+                option: "the picture's size",
+                found: format!("{found:?}"),
+                expected,
+            });
         }
         if picture.pixels.is_empty() {
             return Ok(Vec::new());

@@ -63,8 +63,7 @@ mod tests {
         let read = |kind, severity, seed, index| {
             let corruption = Corruption::new(kind, severity).unwrap();
             let mut picture = Picture::default();
-            let label =
-                Corrupted::new(source.clone(), corruption, seed).read(index, &mut picture).unwrap();
+            let label = Corrupted::new(source.clone(), corruption, seed).read(index, &mut picture).unwrap();
             (label, picture)
         };
         let (label, shot) = read(Kind::ShotNoise, 3, 7, 2);

@@ -55,7 +55,9 @@ impl Spatter {
     pub(super) fn apply(&self, unit: &Field<CHANNELS>) -> Field<CHANNELS> {
         let width = unit.width;
         let layer = Field::new(unit.size(), |y, x| [self.layer[y * width + x]]);
-        let drops = layer.gaussian(self.blur, 4.0, Border::Edge).map(|[v]| [if v < self.threshold { 0.0 } else { v }]);
+        let drops = layer
+            .gaussian(self.blur, 4.0, Border::Edge)
+            .map(|[v]| [if v < self.threshold { 0.0 } else { v }]);
         let (share, colour, covers) = match self.liquid {
             Liquid::Water { strength } => (water(&drops, strength), WATER, 0.0),
             Liquid::Mud { blur } => (mud(&drops, self.threshold, blur), MUD, 1.0),
@@ -136,9 +138,8 @@ fn edges(bytes: &Field<1>) -> Field<1> {
 /// Sobel's slopes to the right and down.
 fn bytes_slopes(bytes: &Field<1>) -> Field<2> {
     Field::new(bytes.size(), |y, x| {
-        let at = |down: isize, right: isize| {
-            bytes.outside(y as isize + down, x as isize + right, Border::Edge)[0]
-        };
+        let at =
+            |down: isize, right: isize| bytes.outside(y as isize + down, x as isize + right, Border::Edge)[0];
         let across = |side: isize| at(-1, side) + 2.0 * at(0, side) + at(1, side);
         let along = |side: isize| at(side, -1) + 2.0 * at(side, 0) + at(side, 1);
         [across(1) - across(-1), along(1) - along(-1)]

@@ -122,15 +122,14 @@ impl Snow {
         let flake = |[value]: [f64; 1]| if value < self.threshold { 0.0 } else { value.min(1.0) };
         let bytes = layer.map(|value| [(flake(value) * 255.0).floor()]);
         let [radius, deviation] = self.blur;
-        let flakes = bytes.motion_blurred(radius, deviation, self.angle).map(|[value]| [value.round() / 255.0]);
+        let flakes =
+            bytes.motion_blurred(radius, deviation, self.angle).map(|[value]| [value.round() / 255.0]);
         Field::new([height, width], |y, x| {
             let pixel = unit.at(y, x);
             let pale = 1.5 * grey(pixel) + 0.5;
             let [flake] = flakes.at(y, x);
             let [turned] = flakes.at(height - 1 - y, width - 1 - x);
-            pixel.map(|value| {
-                self.picture * value + (1.0 - self.picture) * value.max(pale) + flake + turned
-            })
+            pixel.map(|value| self.picture * value + (1.0 - self.picture) * value.max(pale) + flake + turned)
         })
     }
 }
@@ -167,7 +166,10 @@ mod tests {
         let Weather::Snow(mut snow) = Weather::snow(4, [32, 32], &mut rng()) else { panic!() };
         let after = Weather::Snow(snow.clone()).apply(&grey);
         let pale = 0.8 * 100.0 + 0.2 * (1.5 * 100.0 + 0.5 * 255.0);
-        assert!(after.values.iter().all(|p| p[0] >= pale - 1e-9) && after.values.iter().any(|p| p[0] > pale + 9.0));
+        assert!(
+            after.values.iter().all(|p| p[0] >= pale - 1e-9)
+                && after.values.iter().any(|p| p[0] > pale + 9.0)
+        );
         // Without flakes nothing but the paler form is left.
         snow.layer.fill(0.0);
         let after = Weather::Snow(snow).apply(&grey);
@@ -177,8 +179,7 @@ mod tests {
     #[test]
     fn frost_takes_its_window_wherever_it_is() {
         let black = Field::new([32, 300], |_, _| [0.0; 3]);
-        let frost =
-            Weather::Frost { picture: 1.0, ice: 0.5, photograph: 2, corner: [3, 5] }.apply(&black);
+        let frost = Weather::Frost { picture: 1.0, ice: 0.5, photograph: 2, corner: [3, 5] }.apply(&black);
         assert_eq!(frost.at(1, 2)[0], 0.5 * photograph(2).at(4, 7)[0]);
         assert_eq!(frost.at(1, 299)[2], 0.5 * photograph(2).at(4, 304 - SIDE)[2]);
     }
