@@ -4,6 +4,7 @@
 //! [`Synthetic`], which draws its own and needs no file. A [`Transform`] says what a recipe does to a picture, and a
 //! [`Loader`] turns both into [`Batch`]es on worker threads. The order of the pictures and every crop and flip follow
 //! from (seed, epoch, index): the same on any number of threads, and again after a resume in the middle of an epoch.
+//! [`corruptions`] makes CIFAR-100-C, and the like of any source.
 //!
 //! ```
 //! use adautomix_datasets::{Loader, LoaderOptions, Split, Transform, facts, open};
@@ -30,6 +31,7 @@ mod binary;
 #[cfg(feature = "candle")]
 mod candle;
 mod cifar;
+pub mod corruptions;
 #[cfg(feature = "download")]
 mod download;
 mod error;
