@@ -4,18 +4,18 @@
 //! consumer takes from the queues in turn. So the order needs no sorting, memory is bounded, and what a batch holds
 //! cannot depend on how many workers there are or which was quicker.
 
-use crate::{CHANNELS, Error, Normalize, Picture, Result, Source, Transform, View};
+use crate::{CHANNELS, Error, Normalize, Picture, Result, Scratch, Source, Transform};
 use adautomix_random::{Key, Purpose};
 use rand::seq::SliceRandom;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// Pictures and labels for one step.
+/// Pictures and labels for one step; of bytes where [`Loader::epoch_of_bytes`] made it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// Normalised pictures, `[B, 3, H, W]`.
-    pub images: Vec<f32>,
+pub struct Batch<T = f32> {
+    /// Pictures, `[B, 3, H, W]`: normalised numbers, or bytes.
+    pub images: Vec<T>,
     /// The class of each picture, `[B]`.
     pub labels: Vec<u32>,
     /// The index of each picture in its source, `[B]`.
@@ -24,9 +24,11 @@ pub struct Batch {
     pub height: usize,
     /// Columns of a picture.
     pub width: usize,
+    /// Pictures that belong here and were left out, because they can't be read.
+    pub skipped: usize,
 }
 
-impl Batch {
+impl<T> Batch<T> {
     /// How many pictures there are.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -53,13 +55,25 @@ pub struct LoaderOptions {
     pub threads: usize,
     /// Batches that each worker may be ahead of the consumer.
     pub prefetch: usize,
+    /// Whether a picture that can't be decoded, or is too small, is left out of its batch, counted there and named in a
+    /// warning; otherwise it is an error. A batch without a single good picture is an error either way.
+    pub skip_bad_pictures: bool,
 }
 
 impl LoaderOptions {
     /// Shuffled full batches, with as many workers as help a trainer that needs the same processors.
     pub fn training(batch_size: usize, seed: u64) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { batch_size, seed, shuffle: true, drop_last: true, threads: processors.min(4), prefetch: 2 }
+        let threads = processors.min(4);
+        Self {
+            batch_size,
+            seed,
+            shuffle: true,
+            drop_last: true,
+            threads,
+            prefetch: 2,
+            skip_bad_pictures: false,
+        }
     }
 
     /// Every picture once, by index.
@@ -78,15 +92,16 @@ pub struct Loader {
 struct Shared {
     source: Arc<dyn Source>,
     transform: Transform,
-    normalize: Normalize,
     seed: u64,
+    skip_bad_pictures: bool,
 }
 
 impl Loader {
     /// A loader of `source` through `transform`.
     ///
     /// # Errors
-    /// When an option or the transform's padding is out of range, or the source gives no batch at all.
+    /// When an option or a value of the transform is out of range, the pictures are all too small for it, or the source
+    /// gives no batch at all.
     pub fn new(source: Arc<dyn Source>, transform: Transform, options: LoaderOptions) -> Result<Self> {
         transform.check(source.size())?;
         let refuse = |option, found: usize, expected: &str| {
@@ -108,8 +123,8 @@ impl Loader {
             let expected = format!("at most the {} pictures that there are", source.len());
             return refuse("batch_size", options.batch_size, &expected);
         }
-        let normalize = Normalize::new(transform.mean, transform.std);
-        let shared = Shared { source, transform, normalize, seed: options.seed };
+        let (seed, skip_bad_pictures) = (options.seed, options.skip_bad_pictures);
+        let shared = Shared { source, transform, seed, skip_bad_pictures };
         Ok(Self { shared: Arc::new(shared), options })
     }
 
@@ -128,16 +143,31 @@ impl Loader {
     ///
     /// Workers start here and stop when the iterator is dropped.
     pub fn epoch(&self, epoch: usize, first_batch: usize) -> Batches {
+        let Transform { mean, std, .. } = self.shared.transform;
+        self.start(epoch, first_batch, Normalize::new(mean, std))
+    }
+
+    /// The same pictures as the bytes that they are before they are normalised.
+    pub fn epoch_of_bytes(&self, epoch: usize, first_batch: usize) -> Batches<u8> {
+        self.start(epoch, first_batch, Normalize::bytes())
+    }
+
+    fn start<T>(&self, epoch: usize, first_batch: usize, normalize: Normalize<T>) -> Batches<T>
+    where
+        T: Copy + Default + Send + Sync + 'static,
+    {
+        let normalize = Arc::new(normalize);
         let end = self.batches();
         let order: Arc<[usize]> = self.order(epoch).into();
         let threads = self.options.threads.min(end.saturating_sub(first_batch));
         let workers = (0..threads).map(|worker| {
             let (sender, receiver) = sync_channel(self.options.prefetch);
             let (shared, order, size) = (self.shared.clone(), order.clone(), self.options.batch_size);
+            let normalize = normalize.clone();
             let batches = (first_batch + worker..end).step_by(threads);
             let thread = std::thread::spawn(move || {
                 let ranges = batches.map(|batch| batch * size..order.len().min((batch + 1) * size));
-                shared.work(epoch, ranges.map(|range| &order[range]), &sender);
+                shared.work(epoch, ranges.map(|range| &order[range]), &normalize, &sender);
             });
             Worker { receiver: Some(receiver), thread: Some(thread) }
         });
@@ -156,15 +186,16 @@ impl Loader {
 
 impl Shared {
     /// Makes the batches of one worker until they are done, one fails, or nobody wants them any more.
-    fn work<'a>(
+    fn work<'a, T: Copy + Default>(
         &self,
         epoch: usize,
         batches: impl Iterator<Item = &'a [usize]>,
-        sender: &SyncSender<Result<Batch>>,
+        normalize: &Normalize<T>,
+        sender: &SyncSender<Result<Batch<T>>>,
     ) {
-        let mut picture = Picture::default();
+        let mut buffers = Buffers::default();
         for indices in batches {
-            let batch = self.batch(epoch, indices, &mut picture);
+            let batch = self.batch(epoch, indices, normalize, &mut buffers);
             let failed = batch.is_err();
             if sender.send(batch).is_err() || failed {
                 return;
@@ -173,48 +204,95 @@ impl Shared {
     }
 
     /// The batch of the pictures at `indices`.
-    fn batch(&self, epoch: usize, indices: &[usize], picture: &mut Picture) -> Result<Batch> {
-        let [height, width] = self.source.size();
-        let numbers = CHANNELS * height * width;
-        let mut images = vec![0f32; indices.len() * numbers];
-        let mut labels = Vec::with_capacity(indices.len());
-        let key = Key::new(self.seed, Purpose::Augmentation).epoch(epoch);
-        for (&index, out) in indices.iter().zip(images.chunks_exact_mut(numbers)) {
-            labels.push(self.source.read(index, picture)? as u32);
-            let found = [picture.height, picture.width];
-            if found != [height, width] {
-                let path = self.source.name().into();
-                return Err(Error::PictureSize { path, row: index, found, expected: [height, width] });
+    fn batch<T: Copy + Default>(
+        &self,
+        epoch: usize,
+        indices: &[usize],
+        normalize: &Normalize<T>,
+        buffers: &mut Buffers,
+    ) -> Result<Batch<T>> {
+        let [height, width] = self.transform.size;
+        let length = CHANNELS * height * width;
+        let mut images = vec![T::default(); indices.len() * length];
+        let (mut labels, mut good) = (Vec::with_capacity(indices.len()), Vec::with_capacity(indices.len()));
+        let mut fault = None;
+        for &index in indices {
+            let out = &mut images[good.len() * length..][..length];
+            match self.picture(epoch, index, normalize, buffers, out) {
+                Ok(label) => {
+                    labels.push(label as u32);
+                    good.push(index);
+                }
+                Err(error) if self.skip_bad_pictures && error.is_of_a_picture() => {
+                    tracing::warn!(%error, "a picture is left out");
+                    fault = Some(error);
+                }
+                Err(error) => return Err(error),
             }
-            let view = if self.transform.is_deterministic() {
-                View::default()
-            } else {
-                self.transform.draw(&mut key.sample(index).rng())
-            };
-            self.normalize.apply(picture, view, out);
         }
-        Ok(Batch { images, labels, indices: indices.to_vec(), height, width })
+        if let Some(error) = fault
+            && good.is_empty()
+        {
+            return Err(error);
+        }
+        let skipped = indices.len() - good.len();
+        images.truncate(good.len() * length);
+        Ok(Batch { images, labels, indices: good, height, width, skipped })
     }
+
+    /// Reads a picture, brings it to `out` and gives its label.
+    fn picture<T: Copy>(
+        &self,
+        epoch: usize,
+        index: usize,
+        normalize: &Normalize<T>,
+        Buffers { picture, scratch }: &mut Buffers,
+        out: &mut [T],
+    ) -> Result<usize> {
+        let label = self.source.read(index, picture)?;
+        let found = [picture.height, picture.width];
+        if let Some(expected) = self.source.size()
+            && found != expected
+        {
+            let path = self.source.name().into();
+            return Err(Error::PictureSize { path, row: index, found, expected });
+        }
+        let least = self.transform.least();
+        if found[0] < least[0] || found[1] < least[1] {
+            return Err(Error::SmallPicture { name: self.source.name().to_owned(), index, found, least });
+        }
+        let key = Key::new(self.seed, Purpose::Augmentation).epoch(epoch).sample(index);
+        let draw = self.transform.draw(found, &mut key.rng());
+        self.transform.apply(picture, &draw, normalize, scratch, out);
+        Ok(label)
+    }
+}
+
+/// What a worker keeps from picture to picture.
+#[derive(Default)]
+struct Buffers {
+    picture: Picture,
+    scratch: Scratch,
 }
 
 /// The batches of (the rest of) an epoch, in order.
 ///
 /// Ends after the last batch or after the first error.
-pub struct Batches {
-    workers: Vec<Worker>,
+pub struct Batches<T = f32> {
+    workers: Vec<Worker<T>>,
     first: usize,
     next: usize,
     end: usize,
 }
 
 /// A thread and the queue that it fills.
-struct Worker {
-    receiver: Option<Receiver<Result<Batch>>>,
+struct Worker<T> {
+    receiver: Option<Receiver<Result<Batch<T>>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Iterator for Batches {
-    type Item = Result<Batch>;
+impl<T> Iterator for Batches<T> {
+    type Item = Result<Batch<T>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.next >= self.end {
@@ -233,7 +311,7 @@ impl Iterator for Batches {
     }
 }
 
-impl Drop for Batches {
+impl<T> Drop for Batches<T> {
     /// Closes every queue, which ends the threads at their next batch, and waits for that.
     fn drop(&mut self) {
         for worker in &mut self.workers {
@@ -251,7 +329,7 @@ impl Drop for Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Split, Synthetic};
+    use crate::{Crop, Interpolation, ResizedCrop, Split, Synthetic};
 
     const MEAN: [f32; 3] = [0.5; 3];
 
@@ -275,7 +353,7 @@ mod tests {
             self.inner.class_names()
         }
 
-        fn size(&self) -> [usize; 2] {
+        fn size(&self) -> Option<[usize; 2]> {
             self.inner.size()
         }
 
@@ -287,7 +365,7 @@ mod tests {
 
     fn loader(len: usize, options: LoaderOptions) -> Loader {
         let source = Arc::new(Synthetic::new(0, Split::Train, len));
-        Loader::new(source, Transform::training(MEAN, MEAN), options).unwrap()
+        Loader::new(source, Transform::training([32, 32], MEAN, MEAN), options).unwrap()
     }
 
     fn all(batches: Batches) -> Vec<Batch> {
@@ -331,7 +409,7 @@ mod tests {
     #[test]
     fn evaluation_gives_all_pictures_as_they_are() {
         let source = Arc::new(Synthetic::new(0, Split::Test, 11));
-        let transform = Transform::evaluation(MEAN, MEAN);
+        let transform = Transform::evaluation([32, 32], MEAN, MEAN);
         let loader = Loader::new(source.clone(), transform, LoaderOptions::evaluation(4)).unwrap();
         let batches = all(loader.epoch(0, 0));
         assert_eq!(batches.iter().map(Batch::len).collect::<Vec<_>>(), [4, 4, 3]);
@@ -351,7 +429,7 @@ mod tests {
         ] {
             let source = Arc::new(Faulty { inner: Synthetic::new(0, Split::Train, 40), fault: 9, panics });
             let options = LoaderOptions { threads: 3, ..LoaderOptions::evaluation(4) };
-            let loader = Loader::new(source, Transform::evaluation(MEAN, MEAN), options).unwrap();
+            let loader = Loader::new(source, Transform::evaluation([32, 32], MEAN, MEAN), options).unwrap();
             let mut batches = loader.epoch(0, 0);
             assert!(batches.next().unwrap().is_ok() && batches.next().unwrap().is_ok());
             assert_eq!(batches.next().unwrap().unwrap_err().to_string(), message);
@@ -359,11 +437,96 @@ mod tests {
         }
     }
 
+    /// Pictures of sizes of their own, every tenth of which doesn't decode and every tenth of which is a single row.
+    struct Mixed;
+
+    impl Source for Mixed {
+        fn name(&self) -> &str {
+            "mixed"
+        }
+
+        fn len(&self) -> usize {
+            40
+        }
+
+        fn class_names(&self) -> &[String] {
+            &[]
+        }
+
+        fn size(&self) -> Option<[usize; 2]> {
+            None
+        }
+
+        fn read(&self, index: usize, picture: &mut Picture) -> Result<usize> {
+            if index % 10 == 3 {
+                let problem = "a fault of the test".to_owned();
+                return Err(Error::Decode { path: "mixed".into(), row: index, problem });
+            }
+            let height = if index % 10 == 4 { 1 } else { 20 + index };
+            picture.resize(height, 64 - index);
+            picture.pixels.fill(index as u8);
+            Ok(index)
+        }
+    }
+
+    #[test]
+    fn pictures_of_all_sizes_come_out_alike_as_numbers_or_bytes() {
+        let interpolation = Interpolation::Bicubic;
+        let crop = ResizedCrop { scale: [0.1, 1.0], ratio: [0.5, 2.0], interpolation };
+        let transform =
+            Transform { crop: Crop::Resized(crop), ..Transform::training([24, 17], MEAN, MEAN) };
+        let options = LoaderOptions { skip_bad_pictures: true, ..LoaderOptions::training(10, 3) };
+        let loader = Loader::new(Arc::new(Mixed), transform, options).unwrap();
+        let bytes: Vec<Batch<u8>> = loader.epoch_of_bytes(2, 0).collect::<Result<_>>().unwrap();
+        assert_eq!(bytes.iter().map(|batch| batch.skipped).sum::<usize>(), 4);
+        assert_eq!(bytes.iter().map(Batch::len).sum::<usize>(), 36);
+        for (batch, numbers) in bytes.iter().zip(all(loader.epoch(2, 0))) {
+            assert_eq!((batch.height, batch.width, &batch.indices), (24, 17, &numbers.indices));
+            assert_eq!(batch.images.len(), batch.len() * 3 * 24 * 17);
+            assert_eq!(batch.labels, batch.indices.iter().map(|index| *index as u32).collect::<Vec<_>>());
+            for (picture, index) in batch.images.chunks_exact(3 * 24 * 17).zip(&batch.indices) {
+                assert!(picture.iter().all(|byte| usize::from(*byte) == *index));
+            }
+            let normalised = |byte: &u8| (f32::from(*byte) / 255. - 0.5) / 0.5;
+            assert_eq!(batch.images.iter().map(normalised).collect::<Vec<_>>(), numbers.images);
+        }
+    }
+
+    #[test]
+    fn bad_pictures_are_errors_or_left_out_and_counted() {
+        let transform = Transform::evaluation([20, 20], MEAN, MEAN);
+        let epoch = |batch_size, skip_bad_pictures| {
+            let options = LoaderOptions { skip_bad_pictures, ..LoaderOptions::evaluation(batch_size) };
+            let loader = Loader::new(Arc::new(Mixed), transform, options).unwrap();
+            loader.epoch(0, 0).collect::<Vec<_>>()
+        };
+        let message = |batches: Vec<Result<Batch>>| batches.last().unwrap().as_ref().unwrap_err().to_string();
+        assert_eq!(
+            message(epoch(4, false)),
+            "`mixed` row 3: the image doesn't decode: a fault of the test"
+        );
+        let batches: Vec<Batch> = epoch(4, true).into_iter().collect::<Result<_>>().unwrap();
+        assert_eq!((batches[0].skipped, &batches[0].indices[..]), (1, &[0, 1, 2][..]));
+        assert_eq!((batches[1].skipped, &batches[1].indices[..]), (1, &[5, 6, 7][..]));
+        assert_eq!((batches[2].skipped, batches[2].len()), (0, 4));
+        // A batch without a picture is none.
+        let alone = epoch(1, true);
+        assert_eq!(alone.len(), 4);
+        assert!(message(alone).starts_with("`mixed` row 3"));
+        let small = Loader::new(
+            Arc::new(Mixed),
+            Transform::evaluation([21, 9], MEAN, MEAN),
+            LoaderOptions::evaluation(1),
+        );
+        let error = small.unwrap().epoch(0, 0).next().unwrap().unwrap_err().to_string();
+        assert_eq!(error, "mixed: picture 0 is [20, 64] (height, width), expected at least [21, 9]");
+    }
+
     #[test]
     fn dropping_the_batches_stops_the_threads() {
         let source: Arc<dyn Source> = Arc::new(Synthetic::new(0, Split::Train, 10_000));
         let options = LoaderOptions { threads: 3, ..LoaderOptions::training(10, 0) };
-        let loader = Loader::new(source.clone(), Transform::training(MEAN, MEAN), options).unwrap();
+        let loader = Loader::new(source.clone(), Transform::training([32, 32], MEAN, MEAN), options).unwrap();
         let mut batches = loader.epoch(0, 0);
         batches.next().unwrap().unwrap();
         drop(batches);
@@ -377,7 +540,7 @@ mod tests {
         let source = |len| Arc::new(Synthetic::new(0, Split::Train, len));
         let good = LoaderOptions::training(8, 0);
         let refusal = |len, options: LoaderOptions| {
-            Loader::new(source(len), Transform::training(MEAN, MEAN), options).err().unwrap().to_string()
+            Loader::new(source(len), Transform::training([32, 32], MEAN, MEAN), options).err().unwrap().to_string()
         };
         assert_eq!(
             refusal(9, LoaderOptions { batch_size: 0, ..good.clone() }),

@@ -165,7 +165,7 @@ fn normalised(chosen: &Chosen, recipe: &Recipe) -> Result<Inputs> {
     let (normalize, size) = (Normalize::new(mean, std), recipe.data.input_size);
     let mut images = vec![0.0; chosen.pictures.len() * 3 * size * size];
     for (picture, out) in chosen.pictures.iter().zip(images.chunks_exact_mut(3 * size * size)) {
-        normalize.apply(picture, View::default(), out);
+        normalize.apply(picture, View::whole([size, size]), out);
     }
     let images = Tensor::from_vec(images, (chosen.pictures.len(), 3, size, size), &Device::Cpu)?;
     Ok(Inputs { images, labels: chosen.labels.clone() })

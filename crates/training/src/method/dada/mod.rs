@@ -149,8 +149,12 @@ impl Dada {
         pictures
             .par_iter_mut()
             .zip(changes)
-            .for_each(|(picture, changes)| changes.iter().for_each(|change| change.apply(picture)));
-        let views = vec![View::default(); pictures.len()];
+            .for_each(|(picture, changes)| {
+                let mut spare = Vec::new();
+                changes.iter().for_each(|change| change.apply(picture, &mut spare));
+            });
+        let views: Vec<_> =
+            pictures.iter().map(|picture| View::whole([picture.height, picture.width])).collect();
         let images = bytes::images(&pictures, &views, &self.normalize, inputs.images.device())?;
         Ok(Inputs { images, labels: inputs.labels.clone() })
     }
