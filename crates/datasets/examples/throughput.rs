@@ -70,8 +70,7 @@ fn photographs(jpegs: Jpegs) -> Result<(), Box<dyn std::error::Error>> {
         ratio: [3.0 / 4.0, 4.0 / 3.0],
         interpolation: Interpolation::Bilinear,
     };
-    let transform =
-        Transform { crop: Crop::Resized(crop), ..Transform::training([224, 224], MEAN, STD) };
+    let transform = Transform { crop: Crop::Resized(crop), ..Transform::training([224, 224], MEAN, STD) };
     let (mut picture, mut scratch) = (Picture::default(), Scratch::default());
     let start = Instant::now();
     for index in 0..jpegs.len() {
@@ -206,7 +205,11 @@ impl Source for Jpegs {
             .decode()
             .map_err(|cause| wrong(cause.to_string()))?
             .into_rgb8();
-        *picture = Picture { height: image.height() as usize, width: image.width() as usize, pixels: image.into_raw() };
+        *picture = Picture {
+            height: image.height() as usize,
+            width: image.width() as usize,
+            pixels: image.into_raw(),
+        };
         Ok(*label)
     }
 }

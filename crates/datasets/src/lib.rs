@@ -59,6 +59,6 @@ pub use source::{CHANNELS, Picture, Source, Split};
 pub use subset::Subset;
 pub use synthetic::Synthetic;
 pub use transform::{
-    ColorJitter, Crop, Draw, Interpolation, Normalize, RandAugment, RandomErasing, Rectangle, Resampler, Resize,
-    ResizedCrop, Scratch, Side, Transform, View,
+    ColorJitter, Crop, Draw, Interpolation, Normalize, RandAugment, RandomErasing, Rectangle, Resampler,
+    Resize, ResizedCrop, Scratch, Side, Transform, View,
 };

@@ -473,8 +473,7 @@ mod tests {
     fn pictures_of_all_sizes_come_out_alike_as_numbers_or_bytes() {
         let interpolation = Interpolation::Bicubic;
         let crop = ResizedCrop { scale: [0.1, 1.0], ratio: [0.5, 2.0], interpolation };
-        let transform =
-            Transform { crop: Crop::Resized(crop), ..Transform::training([24, 17], MEAN, MEAN) };
+        let transform = Transform { crop: Crop::Resized(crop), ..Transform::training([24, 17], MEAN, MEAN) };
         let options = LoaderOptions { skip_bad_pictures: true, ..LoaderOptions::training(10, 3) };
         let loader = Loader::new(Arc::new(Mixed), transform, options).unwrap();
         let bytes: Vec<Batch<u8>> = loader.epoch_of_bytes(2, 0).collect::<Result<_>>().unwrap();
@@ -501,10 +500,7 @@ mod tests {
             loader.epoch(0, 0).collect::<Vec<_>>()
         };
         let message = |batches: Vec<Result<Batch>>| batches.last().unwrap().as_ref().unwrap_err().to_string();
-        assert_eq!(
-            message(epoch(4, false)),
-            "`mixed` row 3: the image doesn't decode: a fault of the test"
-        );
+        assert_eq!(message(epoch(4, false)), "`mixed` row 3: the image doesn't decode: a fault of the test");
         let batches: Vec<Batch> = epoch(4, true).into_iter().collect::<Result<_>>().unwrap();
         assert_eq!((batches[0].skipped, &batches[0].indices[..]), (1, &[0, 1, 2][..]));
         assert_eq!((batches[1].skipped, &batches[1].indices[..]), (1, &[5, 6, 7][..]));
@@ -540,7 +536,10 @@ mod tests {
         let source = |len| Arc::new(Synthetic::new(0, Split::Train, len));
         let good = LoaderOptions::training(8, 0);
         let refusal = |len, options: LoaderOptions| {
-            Loader::new(source(len), Transform::training([32, 32], MEAN, MEAN), options).err().unwrap().to_string()
+            Loader::new(source(len), Transform::training([32, 32], MEAN, MEAN), options)
+                .err()
+                .unwrap()
+                .to_string()
         };
         assert_eq!(
             refusal(9, LoaderOptions { batch_size: 0, ..good.clone() }),

@@ -116,14 +116,16 @@ mod tests {
             wide += usize::from(shape > 1.0);
             let (bottom, right) = (view.top + view.height as isize, view.left + view.width as isize);
             assert!(view.top >= 0 && view.left >= 0 && bottom <= 300 && right <= 400, "{view:?}");
-            for (edge, touched) in [view.top == 0, view.left == 0, bottom == 300, right == 400].iter().enumerate() {
+            for (edge, touched) in
+                [view.top == 0, view.left == 0, bottom == 300, right == 400].iter().enumerate()
+            {
                 corners[edge] += usize::from(*touched);
             }
         }
-        // 20000 draws of torchvision have a mean of 0.523 and 0.528 wide ones; the largest squares don't fit.
-        assert!((0.505..0.541).contains(&area), "{area}");
-        assert!((2000..2250).contains(&wide), "{wide}");
-        assert!(corners.iter().all(|touched| *touched > 20), "{corners:?}");
+        // 8000 draws of torchvision have a mean of 0.434, and 58 % are wide: what is large and high doesn't fit.
+        assert!((0.42..0.45).contains(&area), "{area}");
+        assert!((2200..2440).contains(&wide), "{wide}");
+        assert!(corners.iter().all(|touched| *touched > 5), "{corners:?}");
     }
 
     #[test]

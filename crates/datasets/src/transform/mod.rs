@@ -198,11 +198,7 @@ mod tests {
         };
         let draw = Draw {
             view: View { top: 5, left: 7, height: 30, width: 33, flip: true },
-            changes: vec![
-                Change::new(Operation::Brightness, 1.3),
-                Change::new(Operation::Hue, -0.2),
-                turned,
-            ],
+            changes: vec![Change::new(Operation::Brightness, 1.3), Change::new(Operation::Hue, -0.2), turned],
             erased: Some(Rectangle { top: 3, left: 4, height: 6, width: 5 }),
         };
         let (mut scratch, mut out) = (Scratch::default(), vec![0.0; 3 * 24 * 20]);
@@ -240,7 +236,10 @@ mod tests {
         assert_eq!(digest(&out), "cfb8896a7a284ccbf4c8f9f94547d14a");
         // Both sides may be given: then the shape isn't kept.
         let both = Resize { to: Side::Both([30, 21]), interpolation: Interpolation::Bilinear };
-        assert_eq!((both.size([50, 60]), resize(32, Interpolation::Bicubic).unwrap().size([60, 50])), ([30, 21], [38, 32]));
+        assert_eq!(
+            (both.size([50, 60]), resize(32, Interpolation::Bicubic).unwrap().size([60, 50])),
+            ([30, 21], [38, 32])
+        );
     }
 
     #[test]
