@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adautomix_datasets::{
-    Crop, Interpolation, Loader, LoaderOptions, RandAugment, Resize, ResizedCrop, Side, Source, Split, Subset,
-    Synthetic, Transform, open,
+    Crop, Interpolation, Loader, LoaderOptions, RandAugment, Resize, ResizedCrop, Side, Source, Split,
+    Subset, Synthetic, Transform, open,
 };
 use adautomix_recipes::{self as recipes, Recipe};
 
@@ -42,7 +42,8 @@ impl Pictures {
             match source.size() {
                 // A window of them would be seen, which nobody asked for.
                 Some(size) if !resized && size != [data.input_size; 2] => {
-                    let text = format!("data.input_size is {}, but the pictures are {size:?}", data.input_size);
+                    let text =
+                        format!("data.input_size is {}, but the pictures are {size:?}", data.input_size);
                     Err(Error::Recipe(text))
                 }
                 _ => Ok(source),
@@ -126,12 +127,8 @@ mod tests {
 
     #[test]
     fn small_pictures_are_enlarged_changed_and_batched_as_the_recipe_says() {
-        let overrides = [
-            "data.name=synthetic",
-            "data.train_pictures=8",
-            "data.test_pictures=3",
-            "training.batch_size=4",
-        ];
+        let overrides =
+            ["data.name=synthetic", "data.train_pictures=8", "data.test_pictures=3", "training.batch_size=4"];
         let recipe = recipe("cifar100/swin_t/mixup", &overrides);
         let transform = training_transform(&recipe);
         assert!(transform.augment.is_some() && transform.resize.is_none() && transform.flip);
