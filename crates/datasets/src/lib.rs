@@ -12,7 +12,7 @@
 //! # fn main() -> Result<(), adautomix_datasets::Error> {
 //! let facts = facts("synthetic")?;
 //! let source = open("synthetic", "datasets".as_ref(), Split::Train)?;
-//! let transform = Transform::training(facts.mean, facts.std);
+//! let transform = Transform::training(facts.size, facts.mean, facts.std);
 //! let loader = Loader::new(source, transform, LoaderOptions::training(64, 7))?;
 //! for batch in loader.epoch(0, 0).take(2) {
 //!     let batch = batch?;
@@ -22,8 +22,10 @@
 //! # }
 //! ```
 //!
-//! There are no tensors here: a batch is a `Vec<f32>` in the order `[B, 3, H, W]`, and whoever trains puts it where it
-//! is needed. The feature `candle` offers any source as candle's own `vision::Dataset`; the feature `download`, on by
+//! Pictures may have any size, and a transform brings them to one: see [`Transform`] for all that it can do.
+//!
+//! There are no tensors here: a batch is a `Vec<f32>` in the order `[B, 3, H, W]`, or one of bytes for a device that
+//! normalises them itself, and whoever trains puts it where it is needed. The feature `candle` offers any source as candle's own `vision::Dataset`; the feature `download`, on by
 //! default, is the only part that opens a socket.
 
 mod archive;
@@ -43,6 +45,8 @@ mod registry;
 mod source;
 mod subset;
 mod synthetic;
+#[cfg(test)]
+mod testing;
 mod transform;
 
 pub use archive::Archive;
@@ -56,4 +60,7 @@ pub use registry::{Facts, Format, Location, facts, locate, names, open};
 pub use source::{CHANNELS, Picture, Source, Split};
 pub use subset::Subset;
 pub use synthetic::Synthetic;
-pub use transform::{Normalize, Transform, View};
+pub use transform::{
+    ColorJitter, Crop, Draw, Interpolation, Normalize, RandAugment, RandomErasing, Rectangle, Resampler,
+    Resize, ResizedCrop, Scratch, Side, Transform, View,
+};
