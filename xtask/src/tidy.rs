@@ -24,9 +24,21 @@ const EDGES: &[(&str, &[&str])] = &[
         "adautomix-training",
         &["backbones", "datasets", "kernels", "losses", "mixing", "ops", "random", "recipes"],
     ),
+    ("adautomix-evaluation", &["backbones", "datasets", "ops", "random", "recipes", "training"]),
     (
         "adautomix",
-        &["backbones", "datasets", "kernels", "losses", "mixing", "ops", "random", "recipes", "training"],
+        &[
+            "backbones",
+            "datasets",
+            "evaluation",
+            "kernels",
+            "losses",
+            "mixing",
+            "ops",
+            "random",
+            "recipes",
+            "training",
+        ],
     ),
     ("xtask", &["recipes"]),
 ];

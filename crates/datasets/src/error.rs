@@ -109,6 +109,18 @@ pub enum Error {
         /// The height and width it must have.
         expected: [usize; 2],
     },
+    /// A picture too small for the window that is to be cut out of it.
+    #[error("{name}: picture {index} is {found:?} (height, width), expected at least {least:?}")]
+    SmallPicture {
+        /// The source.
+        name: String,
+        /// Its index there.
+        index: usize,
+        /// Its height and width in pixels.
+        found: [usize; 2],
+        /// The height and width it must have.
+        least: [usize; 2],
+    },
     /// A file whose digest is not the published one.
     #[error("`{}` has the MD5 digest {found}, expected {expected}", path.display())]
     Digest {
@@ -164,6 +176,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the fault is one picture's: its bytes, or its size.
+    pub fn is_of_a_picture(&self) -> bool {
+        matches!(self, Self::Decode { .. } | Self::PictureSize { .. } | Self::SmallPicture { .. })
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>, cause: std::io::Error) -> Self {
         Self::Io { path: path.into(), cause }
     }

@@ -317,7 +317,7 @@ mod tests {
         let source = read(folder.path(), 5).unwrap();
         assert_eq!(
             (source.len(), source.size(), source.class_names()),
-            (5, SIZE, &["x", "y", "z"].map(String::from)[..])
+            (5, Some(SIZE), &["x", "y", "z"].map(String::from)[..])
         );
         let mut picture = Picture::default();
         for row in 0..5 {

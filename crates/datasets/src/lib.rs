@@ -4,6 +4,7 @@
 //! [`Synthetic`], which draws its own and needs no file. A [`Transform`] says what a recipe does to a picture, and a
 //! [`Loader`] turns both into [`Batch`]es on worker threads. The order of the pictures and every crop and flip follow
 //! from (seed, epoch, index): the same on any number of threads, and again after a resume in the middle of an epoch.
+//! [`corruptions`] makes CIFAR-100-C, and the like of any source.
 //!
 //! ```
 //! use adautomix_datasets::{Loader, LoaderOptions, Split, Transform, facts, open};
@@ -11,7 +12,7 @@
 //! # fn main() -> Result<(), adautomix_datasets::Error> {
 //! let facts = facts("synthetic")?;
 //! let source = open("synthetic", "datasets".as_ref(), Split::Train)?;
-//! let transform = Transform::training(facts.mean, facts.std);
+//! let transform = Transform::training(facts.size, facts.mean, facts.std);
 //! let loader = Loader::new(source, transform, LoaderOptions::training(64, 7))?;
 //! for batch in loader.epoch(0, 0).take(2) {
 //!     let batch = batch?;
@@ -21,8 +22,10 @@
 //! # }
 //! ```
 //!
-//! There are no tensors here: a batch is a `Vec<f32>` in the order `[B, 3, H, W]`, and whoever trains puts it where it
-//! is needed. The feature `candle` offers any source as candle's own `vision::Dataset`; the feature `download`, on by
+//! Pictures may have any size, and a transform brings them to one: see [`Transform`] for all that it can do.
+//!
+//! There are no tensors here: a batch is a `Vec<f32>` in the order `[B, 3, H, W]`, or one of bytes for a device that
+//! normalises them itself, and whoever trains puts it where it is needed. The feature `candle` offers any source as candle's own `vision::Dataset`; the feature `download`, on by
 //! default, is the only part that opens a socket.
 
 mod archive;
@@ -30,6 +33,7 @@ mod binary;
 #[cfg(feature = "candle")]
 mod candle;
 mod cifar;
+pub mod corruptions;
 #[cfg(feature = "download")]
 mod download;
 mod error;
@@ -41,6 +45,8 @@ mod registry;
 mod source;
 mod subset;
 mod synthetic;
+#[cfg(test)]
+mod testing;
 mod transform;
 
 pub use archive::Archive;
@@ -54,4 +60,7 @@ pub use registry::{Facts, Format, Location, facts, locate, names, open};
 pub use source::{CHANNELS, Picture, Source, Split};
 pub use subset::Subset;
 pub use synthetic::Synthetic;
-pub use transform::{Normalize, Transform, View};
+pub use transform::{
+    ColorJitter, Crop, Draw, Interpolation, Normalize, RandAugment, RandomErasing, Rectangle, Resampler,
+    Resize, ResizedCrop, Scratch, Side, Transform, View,
+};

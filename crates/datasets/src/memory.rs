@@ -55,8 +55,8 @@ impl Source for Memory {
         &self.class_names
     }
 
-    fn size(&self) -> [usize; 2] {
-        self.size
+    fn size(&self) -> Option<[usize; 2]> {
+        Some(self.size)
     }
 
     fn read(&self, index: usize, picture: &mut Picture) -> Result<usize> {

@@ -228,7 +228,7 @@ mod tests {
                 Home::Drawn => {
                     let source = open(facts.name, Path::new("nowhere"), Split::Test).unwrap();
                     assert_eq!(source.name(), facts.name);
-                    assert_eq!((source.len(), source.size()), (facts.test, facts.size));
+                    assert_eq!((source.len(), source.size()), (facts.test, Some(facts.size)));
                     assert_eq!(source.class_names().len(), facts.classes);
                 }
             }
@@ -242,7 +242,7 @@ mod tests {
             return;
         };
         let source = open("cifar10", Path::new(&folder), Split::Test).unwrap();
-        assert_eq!((source.len(), source.size()), (10_000, [32, 32]));
+        assert_eq!((source.len(), source.size()), (10_000, Some([32, 32])));
         assert_eq!(source.class_names()[6], "frog");
         let mut counts = [0; 10];
         let mut picture = Picture::default();

@@ -60,8 +60,8 @@ pub trait Source: Send + Sync {
     /// The names of the classes; a label is an index into them.
     fn class_names(&self) -> &[String];
 
-    /// Height and width of every picture, in pixels.
-    fn size(&self) -> [usize; 2];
+    /// Height and width of every picture, in pixels; none where pictures have sizes of their own.
+    fn size(&self) -> Option<[usize; 2]>;
 
     /// Decodes the picture at `index` into `picture`, whose buffer is reused, and returns its label.
     ///

@@ -30,7 +30,7 @@ impl Source for Subset {
         self.source.class_names()
     }
 
-    fn size(&self) -> [usize; 2] {
+    fn size(&self) -> Option<[usize; 2]> {
         self.source.size()
     }
 

@@ -36,6 +36,12 @@ pub enum Purpose {
     Synthetic = 6,
     /// Whether a step trains the generator.
     Generator = 8,
+    /// The corruption of one sample.
+    Corruption = 9,
+    /// Which parts of a sample are hidden from a network under evaluation.
+    Occlusion = 10,
+    /// Where an attack on a sample starts.
+    Attack = 11,
     /// Whatever a test or a benchmark draws.
     Test = 7,
 }

@@ -4,20 +4,6 @@ use adautomix_recipes::{Method, Recipe};
 
 use crate::{Error, Result};
 
-/// Refuses what isn't there of the way from files to batches.
-///
-/// # Errors
-/// For the first of it that the recipe asks for.
-pub(crate) fn refuse_data(recipe: &Recipe) -> Result<()> {
-    let data = &recipe.data;
-    refuse(&[
-        (data.train_resize.is_some(), "`data.train_resize`"),
-        (data.resized_crop.is_some(), "`data.resized_crop`"),
-        (data.rand_augment.is_some(), "`data.rand_augment`"),
-        (data.test_resize.is_some(), "`data.test_resize`"),
-    ])
-}
-
 /// Refuses what isn't there of networks, optimizers and methods.
 ///
 /// # Errors
@@ -45,7 +31,7 @@ mod tests {
     fn refusal(name: &str, overrides: &[&str]) -> Option<String> {
         let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
         let recipe = Library::embedded().load(name, &overrides).unwrap();
-        refuse_data(&recipe).and(refuse_training(&recipe)).err().map(|error| error.to_string())
+        refuse_training(&recipe).err().map(|error| error.to_string())
     }
 
     #[test]
@@ -67,9 +53,8 @@ mod tests {
     fn what_isnt_there_is_named() {
         assert_eq!(refusal("quick/adautomix", &[]), None);
         assert_eq!(refusal("cifar100/resnet18/puzzlemix", &[]), None);
-        let cases: [(&str, &[&str], &str); 4] = [
-            ("cifar100/convnext_t/mixup", &[], "`data.rand_augment`"),
-            ("imagenet/resnet18/mixup", &[], "`data.resized_crop`"),
+        assert_eq!(refusal("cifar100/swin_t/mixup", &[]), None);
+        let cases: [(&str, &[&str], &str); 2] = [
             ("quick/mixup", &["network.pretrained=torchvision"], "`network.pretrained`"),
             ("quick/dada", &["network.drop_path=0.1"], "`network.drop_path` for adversarial augmentation"),
         ];

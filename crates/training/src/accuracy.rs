@@ -1,6 +1,6 @@
 //! How many labels a network finds.
 
-use adautomix_backbones::{Classifier, Head, Pass};
+use adautomix_backbones::{Classifier, Head, Heads, Pass};
 use adautomix_datasets::Loader;
 use adautomix_recipes::Head as HeadName;
 use candle_core::{Device, Tensor, bail};
@@ -44,18 +44,21 @@ pub struct HeadAccuracy {
     pub top5: f64,
 }
 
+/// The heads that a network has: what files call them, and how to ask them.
+pub fn heads(classifier: &Classifier) -> &'static [(HeadName, Head)] {
+    match classifier.heads {
+        Heads::One(_) => &[(HeadName::One, Head::OneHot)],
+        Heads::Two { .. } => &[(HeadName::One, Head::OneHot), (HeadName::Mix, Head::Mixup)],
+    }
+}
+
 /// The accuracy of each head of a network on all pictures of a loader, with running statistics. `classifier` should
 /// be built on detached tensors: no graph is then recorded.
 ///
 /// # Errors
 /// If a picture can't be read, or the shapes don't fit.
 pub fn evaluate(classifier: &Classifier, loader: &Loader, device: &Device) -> Result<Vec<HeadAccuracy>> {
-    let heads: &[(HeadName, Head)] = match classifier.heads {
-        adautomix_backbones::Heads::One(_) => &[(HeadName::One, Head::OneHot)],
-        adautomix_backbones::Heads::Two { .. } => {
-            &[(HeadName::One, Head::OneHot), (HeadName::Mix, Head::Mixup)]
-        }
-    };
+    let heads = heads(classifier);
     let (mut hits, mut count) = (vec![[0usize; 2]; heads.len()], 0);
     for batch in loader.epoch(0, 0) {
         let batch = batch?;

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use adautomix_datasets::{Loader, LoaderOptions, Source, Split, Subset, Synthetic, Transform, open};
-use adautomix_recipes::Recipe;
+use adautomix_datasets::{
+    Crop, Interpolation, Loader, LoaderOptions, RandAugment, Resize, ResizedCrop, Side, Source, Split,
+    Subset, Synthetic, Transform, open,
+};
+use adautomix_recipes::{self as recipes, Recipe};
 
-use crate::absent::refuse_data;
 use crate::{Error, Result};
 
 /// The two parts of a recipe's data set.
@@ -22,9 +24,9 @@ impl Pictures {
     /// Opens the data set of a recipe, looking for its files in `folder`.
     ///
     /// # Errors
-    /// If it can't be read, is unknown, or its pictures have another size than the recipe's.
+    /// If it can't be read or is unknown, or if its pictures have another size than the recipe's and nothing brings them
+    /// to it.
     pub fn open(recipe: &Recipe, folder: &Path) -> Result<Self> {
-        refuse_data(recipe)?;
         let data = &recipe.data;
         let part = |split, limit: Option<usize>| -> Result<Arc<dyn Source>> {
             let source: Arc<dyn Source> = match (data.name.as_str(), limit) {
@@ -33,15 +35,19 @@ impl Pictures {
                 (name, None) => open(name, folder, split)?,
                 (name, Some(len)) => Arc::new(Subset::first(open(name, folder, split)?, len)),
             };
-            if source.size() != [data.input_size; 2] {
-                let text = format!(
-                    "data.input_size is {}, but the pictures are {:?}",
-                    data.input_size,
-                    source.size()
-                );
-                return Err(Error::Recipe(text));
+            let resized = match split {
+                Split::Train => data.train_resize.is_some() || data.resized_crop.is_some(),
+                Split::Test => data.test_resize.is_some(),
+            };
+            match source.size() {
+                // A window of them would be seen, which nobody asked for.
+                Some(size) if !resized && size != [data.input_size; 2] => {
+                    let text =
+                        format!("data.input_size is {}, but the pictures are {size:?}", data.input_size);
+                    Err(Error::Recipe(text))
+                }
+                _ => Ok(source),
             }
-            Ok(source)
         };
         Ok(Self {
             train: part(Split::Train, data.train_pictures)?,
@@ -58,8 +64,7 @@ impl Pictures {
             drop_last: recipe.training.drop_last,
             ..LoaderOptions::training(recipe.training.batch_size, recipe.training.seed)
         };
-        let transform = Transform { pad: recipe.data.pad, flip: recipe.data.flip, ..plain(recipe) };
-        Ok(Loader::new(self.train.clone(), transform, options)?)
+        Ok(Loader::new(self.train.clone(), training_transform(recipe), options)?)
     }
 
     /// The loader of test batches.
@@ -68,12 +73,82 @@ impl Pictures {
     /// If there is no test picture.
     pub fn testing(&self, recipe: &Recipe) -> Result<Loader> {
         let options = LoaderOptions::evaluation(recipe.training.batch_size);
-        Ok(Loader::new(self.test.clone(), plain(recipe), options)?)
+        Ok(Loader::new(self.test.clone(), test_transform(recipe), options)?)
     }
 }
 
-/// Normalisation alone.
-fn plain(recipe: &Recipe) -> Transform {
-    let [mean, std] = [recipe.data.mean, recipe.data.std].map(|values| values.map(|value| value as f32));
-    Transform::evaluation(mean, std)
+/// What is done to training pictures.
+fn training_transform(recipe: &Recipe) -> Transform {
+    let data = &recipe.data;
+    let crop = data.resized_crop.as_ref().map_or(Crop::Padded(data.pad), |crop| {
+        let interpolation = interpolation(crop.interpolation);
+        Crop::Resized(ResizedCrop { scale: crop.scale, ratio: crop.ratio, interpolation })
+    });
+    let augment = data.rand_augment.as_ref().map(|augment| RandAugment {
+        operations: augment.operations,
+        magnitude: augment.magnitude,
+        deviation: augment.deviation,
+        fill: augment.fill,
+        interpolation: interpolation(augment.interpolation),
+    });
+    let resize = data.train_resize.as_ref().map(resize);
+    Transform { resize, crop, flip: data.flip, augment, ..test_transform(recipe) }
+}
+
+/// What a recipe does to test pictures.
+pub fn test_transform(recipe: &Recipe) -> Transform {
+    let data = &recipe.data;
+    let [mean, std] = [data.mean, data.std].map(|values| values.map(|value| value as f32));
+    let resize = data.test_resize.as_ref().map(resize);
+    Transform { resize, ..Transform::evaluation([data.input_size; 2], mean, std) }
+}
+
+fn resize(resize: &recipes::Resize) -> Resize {
+    Resize { to: Side::Shorter(resize.size), interpolation: interpolation(resize.interpolation) }
+}
+
+fn interpolation(name: recipes::Interpolation) -> Interpolation {
+    match name {
+        recipes::Interpolation::Bilinear => Interpolation::Bilinear,
+        recipes::Interpolation::Bicubic => Interpolation::Bicubic,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adautomix_recipes::{Library, Override};
+
+    use super::*;
+
+    fn recipe(name: &str, overrides: &[&str]) -> Recipe {
+        let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+        Library::embedded().load(name, &overrides).unwrap()
+    }
+
+    #[test]
+    fn small_pictures_are_enlarged_changed_and_batched_as_the_recipe_says() {
+        let overrides =
+            ["data.name=synthetic", "data.train_pictures=8", "data.test_pictures=3", "training.batch_size=4"];
+        let recipe = recipe("cifar100/swin_t/mixup", &overrides);
+        let transform = training_transform(&recipe);
+        assert!(transform.augment.is_some() && transform.resize.is_none() && transform.flip);
+        assert!(matches!(transform.crop, Crop::Resized(crop) if crop.scale == [0.8, 1.0]));
+        let pictures = Pictures::open(&recipe, Path::new("nowhere")).unwrap();
+        for (loader, batches) in
+            [(pictures.training(&recipe).unwrap(), 2), (pictures.testing(&recipe).unwrap(), 1)]
+        {
+            let epoch: Vec<_> = loader.epoch(0, 0).collect::<Result<_, _>>().unwrap();
+            assert_eq!(epoch.len(), batches);
+            let batch = &epoch[0];
+            assert_eq!((batch.height, batch.width), (224, 224));
+            assert!(batch.images.iter().all(|number| number.is_finite()));
+        }
+    }
+
+    #[test]
+    fn a_size_that_nothing_leads_to_is_refused() {
+        let recipe = recipe("quick/mixup", &["data.input_size=24"]);
+        let error = Pictures::open(&recipe, Path::new("nowhere")).err().unwrap().to_string();
+        assert_eq!(error, "recipe: data.input_size is 24, but the pictures are [32, 32]");
+    }
 }

@@ -49,8 +49,8 @@ mod summary;
 pub mod teacher;
 mod tensorboard;
 
-pub use accuracy::{HeadAccuracy, evaluate, top_1_and_5};
-pub use data::Pictures;
+pub use accuracy::{HeadAccuracy, evaluate, heads, top_1_and_5};
+pub use data::{Pictures, test_transform};
 pub use error::{Error, Result};
 pub use event::{Event, Listener};
 pub use gradients::Gradients;

@@ -182,9 +182,9 @@ impl Survey {
 fn preview(name: &str, folder: &Path, split: Split, count: usize, seed: u64, out: &Path) -> Result<()> {
     ensure!(count > 0, "--count is 0, expected at least 1");
     let source = open(name, folder, split)?;
-    let Facts { mean, std, .. } = *facts(name)?;
-    let loader =
-        Loader::new(source.clone(), Transform::evaluation(mean, std), LoaderOptions::training(1, seed))?;
+    let Facts { size, mean, std, .. } = *facts(name)?;
+    let transform = Transform::evaluation(size, mean, std);
+    let loader = Loader::new(source.clone(), transform, LoaderOptions::training(1, seed))?;
     let mut tiles = Vec::new();
     for index in loader.order(0).into_iter().take(count) {
         let mut picture = Picture::default();
@@ -193,9 +193,9 @@ fn preview(name: &str, folder: &Path, split: Split, count: usize, seed: u64, out
         let Picture { height, width, pixels } = picture;
         tiles.push(Tile { height, width, pixels, caption });
     }
-    let [height, width] = source.size();
     // Small pictures are enlarged, so that a caption of 16 characters fits below them.
-    let scale = (96 / height.max(width)).max(1);
+    let longest = tiles.iter().map(|tile| tile.height.max(tile.width)).max().unwrap_or(1);
+    let scale = (96 / longest.max(1)).max(1);
     let columns = tiles.len().isqrt().max(8);
     picture::save(&picture::grid(&tiles, columns, scale)?, out)?;
     writeln!(std::io::stdout(), "{} {} pictures of {name}: {}", tiles.len(), split.name(), out.display())?;

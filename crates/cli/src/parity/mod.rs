@@ -3,6 +3,7 @@
 mod case;
 mod compare;
 mod core;
+mod evaluation;
 mod formula;
 mod mixers;
 mod nets;
@@ -82,7 +83,7 @@ fn run(case: &Case) -> Result<Worst> {
 }
 
 fn op(name: &str) -> Option<Op> {
-    let tables = [core::OPS, nets::OPS, step::OPS, training::OPS];
+    let tables = [core::OPS, evaluation::OPS, nets::OPS, step::OPS, training::OPS];
     let mut ops = tables.into_iter().flatten().chain(mixers::ops());
     ops.find(|(op, _)| *op == name).map(|(_, run)| *run)
 }

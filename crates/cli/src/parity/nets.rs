@@ -1,4 +1,4 @@
-//! Operations of `nets`: layers, losses, optimizers, backbones, metrics.
+//! Operations of `nets`: layers, losses, backbones.
 
 use adautomix_backbones::{
     Block, Classifier, Config, ConvNextConfig, Head, Pass, ResNetConfig, Stem, SwinConfig, VitConfig,

@@ -1,8 +1,6 @@
-//! What training does between passes: optimizers, clipping, schedules, the teacher's average, accuracy.
+//! What training does between passes: optimizers, clipping, schedules, the teacher's average.
 
-use adautomix_training::{
-    BeforeScope, Gradients, LearningRate, Momentum, Optimizer, Rule, Warmup, top_1_and_5,
-};
+use adautomix_training::{BeforeScope, Gradients, LearningRate, Momentum, Optimizer, Rule, Warmup};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor, Var};
 
@@ -17,7 +15,6 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("sgd", sgd),
     ("adamw", adamw),
     ("grad_clip_norm", grad_clip_norm),
-    ("metrics", metrics),
 ];
 
 fn ema_update(case: &Case) -> Result<Outputs> {
@@ -140,16 +137,4 @@ fn grad_clip_norm(case: &Case) -> Result<Outputs> {
         outputs.push((name.clone(), gradients.get(variable).context("a gradient is missing")?.clone()));
     }
     Ok(outputs)
-}
-
-fn metrics(case: &Case) -> Result<Outputs> {
-    match case.param::<String>("kind")?.as_str() {
-        "topk" if case.param::<Vec<usize>>("topk")? == [1, 5] => {
-            let labels = case.indices("labels")?;
-            let hits = top_1_and_5(&case.input("logits")?, &labels)?;
-            let percent = hits.map(|hits| (100.0 * hits as f64 / labels.len() as f64) as f32);
-            Ok(vec![("accuracy".into(), Tensor::new(&percent, &Device::Cpu)?)])
-        }
-        other => bail!("metric `{other}` with these parameters is not there yet"),
-    }
 }

@@ -21,14 +21,14 @@ pub(super) fn pictures(images: &Tensor, normalize: &Normalize) -> Result<Vec<Pic
     Ok(each.map(|numbers| normalize.restore(numbers, [height, width])).collect())
 }
 
-/// The pictures of one size as normalised images `[B, 3, H, W]`, each through its view.
+/// The pictures as normalised images `[B, 3, H, W]`, each through its view; all views have one size.
 pub(super) fn images(
     pictures: &[Picture],
     views: &[View],
     normalize: &Normalize,
     device: &Device,
 ) -> Result<Tensor> {
-    let [height, width] = pictures.first().map_or([0; 2], |picture| [picture.height, picture.width]);
+    let [height, width] = views.first().map_or([0; 2], View::size);
     let length = CHANNELS * height * width;
     let mut numbers = vec![0f32; pictures.len() * length];
     numbers

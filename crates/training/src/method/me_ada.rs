@@ -6,7 +6,7 @@
 //! every phase as it has pictures: the mixture that the grown data set of the paper has.
 
 use adautomix_backbones::{Classifier, Head, Pass};
-use adautomix_datasets::{Normalize, Picture, Transform};
+use adautomix_datasets::{Crop, Normalize, Picture, Transform, View};
 use adautomix_losses::{ce, entropy};
 use adautomix_random::Key;
 use adautomix_recipes::{self as recipes, Recipe};
@@ -39,8 +39,12 @@ impl MeAda {
         steps: usize,
         device: &Device,
     ) -> Result<Self> {
-        let transform =
-            Transform { pad: recipe.data.pad, flip: recipe.data.flip, mean: [0.0; 3], std: [1.0; 3] };
+        // Appended pictures have been resized before.
+        let transform = Transform {
+            crop: Crop::Padded(recipe.data.pad),
+            flip: recipe.data.flip,
+            ..Transform::evaluation([recipe.data.input_size; 2], [0.0; 3], [1.0; 3])
+        };
         Ok(Self {
             student: Network::new(build, recipe.training.seed, device)?,
             normalize: bytes::normalize(recipe),
@@ -69,7 +73,8 @@ impl MeAda {
         let choices: Vec<u32> =
             (0..phases * batch).map(|at| (at / batch * each + rng.random_range(0..each)) as u32).collect();
         // Appended pictures are cropped and flipped anew each time, as all pictures of the data set are.
-        let views: Vec<_> = choices.iter().map(|_| self.transform.draw(&mut rng)).collect();
+        let size = self.transform.size;
+        let views: Vec<_> = choices.iter().map(|_| self.transform.draw(size, &mut rng).view).collect();
         let (pictures, labels) = self.memory.get(&choices)?;
         let appended = bytes::images(&pictures, &views, &self.normalize, inputs.images.device())?;
         Ok(Inputs {
@@ -158,7 +163,7 @@ impl Method for MeAda {
         let moved = ascend(&self.student.fixed, &inputs.images, &inputs.labels, &self.settings)?;
         // As they would be appended.
         let pictures = bytes::pictures(&moved, &self.normalize)?;
-        let views = vec![adautomix_datasets::View::default(); pictures.len()];
+        let views = vec![View::whole(self.memory.size); pictures.len()];
         let blends = bytes::images(&pictures, &views, &self.normalize, inputs.images.device())?;
         Ok(Shown::unmixed(blends, inputs.labels.len()))
     }

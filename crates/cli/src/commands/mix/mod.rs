@@ -4,11 +4,11 @@ mod all;
 
 use std::path::PathBuf;
 
-use adautomix_datasets::{Normalize, Picture, View, facts};
+use adautomix_datasets::{CHANNELS, Normalize, Picture, Scratch, View, facts};
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::Recipe;
 use adautomix_training::method::{self, Shown};
-use adautomix_training::{Inputs, Method, Pictures, load};
+use adautomix_training::{Inputs, Method, Pictures, load, test_transform};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 
@@ -136,11 +136,24 @@ fn from_data(args: &MixArgs, recipe: &Recipe) -> Result<Chosen> {
         if args.all && chosen.labels.contains(&(label as u32)) {
             continue;
         }
-        chosen.pictures.push(picture);
+        chosen.pictures.push(resized(picture, recipe)?);
         chosen.labels.push(label as u32);
         chosen.names.push(source.class_names()[label].clone());
     }
     Ok(chosen)
+}
+
+/// A picture as the recipe shows test pictures to the network.
+fn resized(mut picture: Picture, recipe: &Recipe) -> Result<Picture> {
+    let transform = test_transform(recipe);
+    let (size, least) = ([picture.height, picture.width], transform.least());
+    ensure!(size[0] >= least[0] && size[1] >= least[1], "a picture of {size:?}, expected at least {least:?}");
+    // Nothing is left to chance in a test.
+    let draw = transform.draw(size, &mut Key::new(0, Purpose::Augmentation).rng());
+    let normalize = Normalize::new(transform.mean, transform.std);
+    let mut numbers = vec![0.0; CHANNELS * transform.size[0] * transform.size[1]];
+    transform.apply(&mut picture, &draw, &normalize, &mut Scratch::default(), &mut numbers);
+    Ok(normalize.restore(&numbers, transform.size))
 }
 
 fn from_files(args: &MixArgs, recipe: &Recipe) -> Result<Chosen> {
@@ -165,7 +178,7 @@ fn normalised(chosen: &Chosen, recipe: &Recipe) -> Result<Inputs> {
     let (normalize, size) = (Normalize::new(mean, std), recipe.data.input_size);
     let mut images = vec![0.0; chosen.pictures.len() * 3 * size * size];
     for (picture, out) in chosen.pictures.iter().zip(images.chunks_exact_mut(3 * size * size)) {
-        normalize.apply(picture, View::default(), out);
+        normalize.apply(picture, View::whole([size, size]), out);
     }
     let images = Tensor::from_vec(images, (chosen.pictures.len(), 3, size, size), &Device::Cpu)?;
     Ok(Inputs { images, labels: chosen.labels.clone() })

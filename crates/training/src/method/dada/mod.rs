@@ -146,11 +146,12 @@ impl Dada {
 
     fn augmented(&self, inputs: &Inputs, changes: &[Vec<Change>]) -> Result<Inputs> {
         let mut pictures = bytes::pictures(&inputs.images, &self.normalize)?;
-        pictures
-            .par_iter_mut()
-            .zip(changes)
-            .for_each(|(picture, changes)| changes.iter().for_each(|change| change.apply(picture)));
-        let views = vec![View::default(); pictures.len()];
+        pictures.par_iter_mut().zip(changes).for_each(|(picture, changes)| {
+            let mut spare = Vec::new();
+            changes.iter().for_each(|change| change.apply(picture, &mut spare));
+        });
+        let views: Vec<_> =
+            pictures.iter().map(|picture| View::whole([picture.height, picture.width])).collect();
         let images = bytes::images(&pictures, &views, &self.normalize, inputs.images.device())?;
         Ok(Inputs { images, labels: inputs.labels.clone() })
     }

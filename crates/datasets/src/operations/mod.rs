@@ -1,12 +1,16 @@
-//! The operations of AutoAugment's search space on a picture of bytes, as Pillow computes them.
+//! The operations of AutoAugment's search space on a picture of bytes, and the hue, as Pillow computes them.
 //!
 //! Chance and arithmetic are apart: [`Operation::draw`] makes a [`Change`], [`Change::apply`] carries it out. The ranges
 //! are those of Fast AutoAugment (Lim et al., NeurIPS 2019), which DADA searches; a policy of other ranges makes a
 //! [`Change`] of its own.
 
+mod affine;
+mod hue;
+
 use rand::Rng;
 
-use crate::{CHANNELS, Picture};
+use crate::{CHANNELS, Interpolation, Picture};
+use affine::{affine, rotate};
 
 /// An operation on a picture; its value is in the unit of [`range`](Self::range).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,12 +45,14 @@ pub enum Operation {
     Sharpness,
     /// A square of so large a share of the width is covered with grey.
     Cutout,
+    /// Hues are moved by so large a share of the colour wheel.
+    Hue,
 }
 
 use Operation as Op;
 
 impl Operation {
-    /// All fifteen, in the order of Fast AutoAugment.
+    /// The fifteen of Fast AutoAugment, in its order.
     pub const ALL: [Self; 15] = [
         Op::ShearX,
         Op::ShearY,
@@ -76,6 +82,7 @@ impl Operation {
             Op::Posterize => [4.0, 8.0],
             Op::Contrast | Op::Color | Op::Brightness | Op::Sharpness => [0.1, 1.9],
             Op::Cutout => [0.0, 0.2],
+            Op::Hue => [-0.5, 0.5],
         }
     }
 
@@ -90,7 +97,8 @@ impl Operation {
         let [low, high] = self.range();
         let value = low + level.clamp(0.0, 1.0) * (high - low);
         let (turned, centre): (bool, [f64; 2]) = (rng.random(), rng.random());
-        Change { operation: self, value: if turned && self.is_mirrored() { -value } else { value }, centre }
+        let value = if turned && self.is_mirrored() { -value } else { value };
+        Change { centre, ..Change::new(self, value) }
     }
 }
 
@@ -103,19 +111,29 @@ pub struct Change {
     pub value: f64,
     /// The middle of the square of a cutout, as shares of height and width from 0 to below 1.
     pub centre: [f64; 2],
+    /// Red, green and blue of what comes into view where a picture is turned, moved or sheared.
+    pub fill: [u8; CHANNELS],
+    /// How pixels are found between pixels there; none takes the nearest.
+    pub interpolation: Option<Interpolation>,
 }
 
 impl Change {
-    /// Changes a picture in place. Pixels that come from outside are black, as in Pillow.
-    pub fn apply(&self, picture: &mut Picture) {
+    /// A change that brings black into view and takes the nearest pixels; a cutout's is in the middle.
+    pub fn new(operation: Operation, value: f64) -> Self {
+        Self { operation, value, centre: [0.5; 2], fill: [0; CHANNELS], interpolation: None }
+    }
+
+    /// Changes a picture in place; `spare` is room to work in, to be reused for the next one.
+    pub fn apply(&self, picture: &mut Picture, spare: &mut Vec<u8>) {
         let value = self.value;
         let [height, width] = [picture.height as f64, picture.width as f64];
+        let mut affine = |matrix| affine(picture, matrix, self.fill, self.interpolation, spare);
         match self.operation {
-            Op::ShearX => affine(picture, [1.0, value, 0.0, 0.0, 1.0, 0.0]),
-            Op::ShearY => affine(picture, [1.0, 0.0, 0.0, value, 1.0, 0.0]),
-            Op::TranslateX => affine(picture, [1.0, 0.0, value * width, 0.0, 1.0, 0.0]),
-            Op::TranslateY => affine(picture, [1.0, 0.0, 0.0, 0.0, 1.0, value * height]),
-            Op::Rotate => rotate(picture, value),
+            Op::ShearX => affine([1.0, value, 0.0, 0.0, 1.0, 0.0]),
+            Op::ShearY => affine([1.0, 0.0, 0.0, value, 1.0, 0.0]),
+            Op::TranslateX => affine([1.0, 0.0, value * width, 0.0, 1.0, 0.0]),
+            Op::TranslateY => affine([1.0, 0.0, 0.0, 0.0, 1.0, value * height]),
+            Op::Rotate => affine(rotate(value, [height, width])),
             Op::AutoContrast => by_channel(picture, stretched),
             Op::Invert => by_value(picture, |byte| 255 - byte),
             Op::Equalize => by_channel(picture, equalized),
@@ -126,48 +144,18 @@ impl Change {
             }
             Op::Contrast => {
                 let mean = mean_luma(&picture.pixels);
-                blend(picture, value, |_, _| mean);
+                blend(picture, value, |_, _| [mean; CHANNELS]);
             }
-            Op::Color => blend(picture, value, |pixels, at| luma(&pixels[at - at % CHANNELS..][..CHANNELS])),
-            Op::Brightness => blend(picture, value, |_, _| 0),
+            Op::Color => blend(picture, value, |pixel, _| [luma(pixel); CHANNELS]),
+            Op::Brightness => blend(picture, value, |_, _| [0; CHANNELS]),
             Op::Sharpness => {
-                let smooth = smoothed(picture);
-                blend(picture, value, |_, at| smooth[at]);
+                smooth(picture, spare);
+                blend(picture, value, |_, at| [0, 1, 2].map(|channel| spare[at + channel]));
             }
             Op::Cutout => cut_out(picture, value, self.centre),
+            Op::Hue => hue::turn(picture, value),
         }
     }
-}
-
-/// Takes each pixel from where `[a, b, c, d, e, f]` says: row `d x + e y + f`, column `a x + b y + c` of its middle.
-/// Numbers have 16 bits after the point, as in Pillow, so that the nearest pixel is the same one.
-fn affine(picture: &mut Picture, matrix: [f64; 6]) {
-    let [a, b, c, d, e, f] = matrix;
-    let fixed = |number: f64| (number * 65536.0 + 0.5).floor() as i64;
-    let (column, row) = ([fixed(a), fixed(b)], [fixed(d), fixed(e)]);
-    // To the middle of the first pixel.
-    let (from_column, from_row) = (fixed(c + (a + b) / 2.0), fixed(f + (d + e) / 2.0));
-    let source = std::mem::take(&mut picture.pixels);
-    let (height, width) = (picture.height, picture.width);
-    let mut target = vec![0; source.len()];
-    for (at, pixel) in target.chunks_exact_mut(CHANNELS).enumerate() {
-        let (x, y) = ((at % width) as i64, (at / width) as i64);
-        let left = usize::try_from((from_column + column[0] * x + column[1] * y) >> 16);
-        let top = usize::try_from((from_row + row[0] * x + row[1] * y) >> 16);
-        if let (Ok(left), Ok(top)) = (left, top)
-            && left < width
-            && top < height
-        {
-            pixel.copy_from_slice(&source[(top * width + left) * CHANNELS..][..CHANNELS]);
-        }
-    }
-    picture.pixels = target;
-}
-
-fn rotate(picture: &mut Picture, degrees: f64) {
-    let (sin, cos) = (-degrees).to_radians().sin_cos();
-    let [x, y] = [picture.width as f64 / 2.0, picture.height as f64 / 2.0];
-    affine(picture, [cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y]);
 }
 
 fn by_value(picture: &mut Picture, change: impl Fn(u8) -> u8) {
@@ -222,21 +210,22 @@ fn mean_luma(pixels: &[u8]) -> u8 {
     (sum as f64 / (pixels.len() / CHANNELS).max(1) as f64 + 0.5) as u8
 }
 
-/// `other + factor · (picture - other)`, cut off at 0 and 255; `other` sees the picture and the index of a byte.
-fn blend(picture: &mut Picture, factor: f64, other: impl Fn(&[u8], usize) -> u8) {
+/// `other + factor · (picture - other)`, cut off at 0 and 255; `other` sees the pixel and the index of its first byte.
+fn blend(picture: &mut Picture, factor: f64, other: impl Fn(&[u8], usize) -> [u8; CHANNELS]) {
     let factor = factor as f32;
-    let source = picture.pixels.clone();
-    for (at, byte) in picture.pixels.iter_mut().enumerate() {
-        let other = f32::from(other(&source, at));
-        // A cast to `u8` cuts off at both ends.
-        *byte = (other + factor * (f32::from(*byte) - other)) as u8;
+    for (at, pixel) in picture.pixels.chunks_exact_mut(CHANNELS).enumerate() {
+        let other = other(pixel, at * CHANNELS).map(f32::from);
+        for (byte, other) in pixel.iter_mut().zip(other) {
+            // A cast to `u8` cuts off at both ends.
+            *byte = (other + factor * (f32::from(*byte) - other)) as u8;
+        }
     }
 }
 
-/// The picture under the kernel 1 1 1, 1 5 1, 1 1 1 over 13; its border stays as it is.
-fn smoothed(picture: &Picture) -> Vec<u8> {
+/// Makes `smooth` the picture under the kernel 1 1 1, 1 5 1, 1 1 1 over 13; its border stays as it is.
+fn smooth(picture: &Picture, smooth: &mut Vec<u8>) {
     let (height, width, pixels) = (picture.height, picture.width, &picture.pixels);
-    let mut smooth = pixels.clone();
+    smooth.clone_from(pixels);
     let line = width * CHANNELS;
     for y in 1..height.saturating_sub(1) {
         for at in y * line + CHANNELS..((y + 1) * line).saturating_sub(CHANNELS) {
@@ -247,7 +236,6 @@ fn smoothed(picture: &Picture) -> Vec<u8> {
             smooth[at] = ((2 * sum + 13) / 26) as u8;
         }
     }
-    smooth
 }
 
 /// Covers a square about `centre` with the grey of Fast AutoAugment.
@@ -274,20 +262,11 @@ fn cut_out(picture: &mut Picture, share: f64, centre: [f64; 2]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{hex, picture};
     use adautomix_random::{Key, Purpose};
 
-    fn hex(pixels: &[u8]) -> String {
-        pixels.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// `a i² + b i + c`, modulo `d`.
-    fn picture(height: usize, width: usize, [a, b, c, d]: [usize; 4]) -> Picture {
-        let pixels = (0..height * width * CHANNELS).map(|i| ((a * i * i + b * i + c) % d) as u8).collect();
-        Picture { height, width, pixels }
-    }
-
     fn changed(mut picture: Picture, operation: Operation, value: f64, centre: [f64; 2]) -> Picture {
-        Change { operation, value, centre }.apply(&mut picture);
+        Change { centre, ..Change::new(operation, value) }.apply(&mut picture, &mut Vec::new());
         picture
     }
 
