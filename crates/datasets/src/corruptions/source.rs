@@ -37,7 +37,7 @@ impl Source for Corrupted {
         self.source.class_names()
     }
 
-    fn size(&self) -> [usize; 2] {
+    fn size(&self) -> Option<[usize; 2]> {
         self.source.size()
     }
 
