@@ -21,7 +21,7 @@ use candle_datasets::vision::Dataset;
 /// ```
 ///
 /// # Errors
-/// When a picture cannot be read, or there are more than 256 classes.
+/// When a picture cannot be read, pictures have different sizes, or there are more than 256 classes.
 pub fn vision_dataset(train: &dyn Source, test: &dyn Source) -> Result<Dataset> {
     let (train_images, train_labels) = tensors(train)?;
     let (test_images, test_labels) = tensors(test)?;
@@ -29,7 +29,10 @@ pub fn vision_dataset(train: &dyn Source, test: &dyn Source) -> Result<Dataset> 
 }
 
 fn tensors(source: &dyn Source) -> Result<(Tensor, Tensor)> {
-    let (count, [height, width]) = (source.len(), source.size());
+    let count = source.len();
+    let Some([height, width]) = source.size() else {
+        candle_core::bail!("{} has pictures of many sizes, expected one size", source.name())
+    };
     let plane = height * width;
     let mut images = Vec::with_capacity(count * CHANNELS * plane);
     let mut labels = Vec::with_capacity(count);

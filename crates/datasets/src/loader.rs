@@ -79,6 +79,7 @@ struct Shared {
     source: Arc<dyn Source>,
     transform: Transform,
     normalize: Normalize,
+    size: [usize; 2],
     seed: u64,
 }
 
@@ -88,10 +89,13 @@ impl Loader {
     /// # Errors
     /// When an option or the transform's padding is out of range, or the source gives no batch at all.
     pub fn new(source: Arc<dyn Source>, transform: Transform, options: LoaderOptions) -> Result<Self> {
-        transform.check(source.size())?;
         let refuse = |option, found: usize, expected: &str| {
             Err(Error::Option { option, found: found.to_string(), expected: expected.to_owned() })
         };
+        let Some(size) = source.size() else {
+            return refuse("the number of sizes of the pictures", source.len(), "1");
+        };
+        transform.check(size)?;
         if options.batch_size == 0 {
             return refuse("batch_size", 0, "at least 1");
         }
@@ -109,7 +113,7 @@ impl Loader {
             return refuse("batch_size", options.batch_size, &expected);
         }
         let normalize = Normalize::new(transform.mean, transform.std);
-        let shared = Shared { source, transform, normalize, seed: options.seed };
+        let shared = Shared { source, transform, normalize, size, seed: options.seed };
         Ok(Self { shared: Arc::new(shared), options })
     }
 
@@ -174,7 +178,7 @@ impl Shared {
 
     /// The batch of the pictures at `indices`.
     fn batch(&self, epoch: usize, indices: &[usize], picture: &mut Picture) -> Result<Batch> {
-        let [height, width] = self.source.size();
+        let [height, width] = self.size;
         let numbers = CHANNELS * height * width;
         let mut images = vec![0f32; indices.len() * numbers];
         let mut labels = Vec::with_capacity(indices.len());
@@ -184,7 +188,7 @@ impl Shared {
             let found = [picture.height, picture.width];
             if found != [height, width] {
                 let path = self.source.name().into();
-                return Err(Error::PictureSize { path, row: index, found, expected: [height, width] });
+                return Err(Error::PictureSize { path, row: Some(index), found, expected: [height, width] });
             }
             let view = if self.transform.is_deterministic() {
                 View::default()
@@ -275,7 +279,7 @@ mod tests {
             self.inner.class_names()
         }
 
-        fn size(&self) -> [usize; 2] {
+        fn size(&self) -> Option<[usize; 2]> {
             self.inner.size()
         }
 

@@ -55,19 +55,22 @@ impl Source for Memory {
         &self.class_names
     }
 
-    fn size(&self) -> [usize; 2] {
-        self.size
+    fn size(&self) -> Option<[usize; 2]> {
+        Some(self.size)
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        let found = self.labels.get(index).map(|&label| usize::from(label));
+        found.ok_or_else(|| Error::Index { name: self.name.clone(), index, len: self.labels.len() })
     }
 
     fn read(&self, index: usize, picture: &mut Picture) -> Result<usize> {
-        let Some(&label) = self.labels.get(index) else {
-            return Err(Error::Index { name: self.name.clone(), index, len: self.labels.len() });
-        };
+        let label = self.label(index)?;
         let [height, width] = self.size;
         let bytes = height * width * CHANNELS;
         picture.resize(height, width);
         picture.pixels.copy_from_slice(&self.pixels[index * bytes..][..bytes]);
-        Ok(usize::from(label))
+        Ok(label)
     }
 }
 

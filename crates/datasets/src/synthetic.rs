@@ -55,8 +55,8 @@ impl Source for Synthetic {
         &self.class_names
     }
 
-    fn size(&self) -> [usize; 2] {
-        SIZE
+    fn size(&self) -> Option<[usize; 2]> {
+        Some(SIZE)
     }
 
     fn read(&self, index: usize, picture: &mut Picture) -> Result<usize> {

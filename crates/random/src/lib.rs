@@ -36,6 +36,8 @@ pub enum Purpose {
     Synthetic = 6,
     /// Whether a step trains the generator.
     Generator = 8,
+    /// Which pictures of each class are in a part of a data set.
+    Subset = 12,
     /// Whatever a test or a benchmark draws.
     Test = 7,
 }
