@@ -127,3 +127,76 @@ impl Source for Corrupted {
         Ok(label)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An array as NumPy writes it.
+    fn npy(kind: &str, shape: &str, numbers: &[u8]) -> Vec<u8> {
+        let mut text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
+        while (10 + text.len() + 1) % 64 != 0 {
+            text.push(' ');
+        }
+        text.push('\n');
+        let mut bytes = b"\x93NUMPY\x01\0".to_vec();
+        bytes.extend((text.len() as u16).to_le_bytes());
+        bytes.extend(text.bytes());
+        bytes.extend(numbers);
+        bytes
+    }
+
+    /// Two pictures a severity, whose first byte says the corruption and whose second the row.
+    fn write(folder: &Path) {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("labels.npy"), npy("|u1", "(10,)", &[7, 99, 7, 99, 7, 99, 7, 99, 7, 99])).unwrap();
+        for (kind, name) in Corrupted::KINDS.iter().enumerate() {
+            let pictures: Vec<u8> = (0..10u8)
+                .flat_map(|row| [kind as u8, row].into_iter().chain(std::iter::repeat_n(1, BYTES - 2)))
+                .collect();
+            std::fs::write(folder.join(format!("{name}.npy")), npy("|u1", "(10, 32, 32, 3)", &pictures)).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_corruption_and_severity_is_read_from_the_folder_and_the_archive() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, archive) = (home.path().join(FOLDER), home.path().join("CIFAR-100-C.tar"));
+        write(&folder);
+        let mut builder = tar::Builder::new(std::fs::File::create(&archive).unwrap());
+        builder.append_dir_all(FOLDER, &folder).unwrap();
+        builder.into_inner().unwrap();
+        for path in [folder, archive] {
+            let source = Corrupted::open(&path).unwrap();
+            assert_eq!((source.len(), source.size()), (190, Some(SIZE)));
+            let part = source.part("fog", 3).unwrap();
+            assert_eq!(part, 94..96);
+            let mut picture = Picture::default();
+            assert_eq!(source.read(95, &mut picture).unwrap(), 99);
+            assert_eq!(picture.pixels[..3], [9, 5, 1]);
+            assert_eq!((source.part("fog", 0), source.part("fog", 6), source.part("rain", 1)), (None, None, None));
+            assert!(source.read(190, &mut picture).is_err());
+        }
+    }
+
+    #[test]
+    fn a_missing_or_short_array_and_wrong_labels_are_named() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join(FOLDER);
+        write(&folder);
+        let refusal = || Corrupted::open(&folder).unwrap_err().to_string();
+        let labels = folder.join("labels.npy");
+        std::fs::write(&labels, npy("|u1", "(10,)", &[7, 100, 7, 9, 7, 9, 7, 9, 7, 9])).unwrap();
+        assert!(refusal().ends_with("row 1: label 100, expected 0 to 99"), "{}", refusal());
+        std::fs::write(&labels, npy("|u1", "(4,)", &[7, 9, 7, 9])).unwrap();
+        assert!(refusal().contains("has 4 labels, expected as many"), "{}", refusal());
+        std::fs::write(&labels, npy("|u1", "(15,)", &[7; 15])).unwrap();
+        assert!(refusal().contains("gaussian_noise.npy` has |u1 [10, 32, 32, 3], expected |u1 [15"), "{}", refusal());
+        std::fs::write(&labels, npy("|u1", "(10,)", &[7; 10])).unwrap();
+        let fog = std::fs::read(folder.join("fog.npy")).unwrap();
+        std::fs::write(folder.join("fog.npy"), &fog[..fog.len() - 1]).unwrap();
+        assert!(refusal().contains("fog.npy` has 30847 bytes, expected 30848"), "{}", refusal());
+        std::fs::remove_file(folder.join("fog.npy")).unwrap();
+        assert!(refusal().contains("fog.npy`"), "{}", refusal());
+    }
+}

@@ -6,7 +6,7 @@ use crate::{Error, Picture, Region, Result, Source};
 use std::cell::RefCell;
 
 /// What a data set's own lists say of a split.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Listing {
     /// The classes; a label is an index into them.
     pub(crate) class_names: Vec<String>,

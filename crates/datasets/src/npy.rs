@@ -103,3 +103,39 @@ pub(crate) fn header(bytes: &[u8]) -> std::result::Result<(String, Vec<usize>, u
     let shape = sizes.map(str::parse).collect::<std::result::Result<_, _>>();
     Ok((kind, shape.map_err(|_| "its shape has other than numbers")?, start))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn tree() -> Tree {
+        Tree::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")).unwrap()
+    }
+
+    #[test]
+    fn numbers_of_every_width_are_read() {
+        for kind in ["u1", "i1", "i4", "i8", "u2"] {
+            let array = Array::open(&tree(), &format!("npy_{kind}.npy")).unwrap();
+            assert_eq!((&array.shape[..], array.integers(&tree()).unwrap()), (&[4][..], vec![0, 1, 99, 100]), "{kind}");
+        }
+        assert_eq!(Array::open(&tree(), "npy_v2.npy").unwrap().shape, [2, 3]);
+    }
+
+    #[test]
+    fn other_arrays_and_cut_files_are_refused() {
+        let error = Array::open(&tree(), "npy_fortran.npy").unwrap_err().to_string();
+        assert!(error.ends_with("is no .npy file that was expected: it is in Fortran's order"), "{error}");
+        let home = tempfile::tempdir().unwrap();
+        let whole = std::fs::read(tree().path("npy_i8.npy")).unwrap();
+        for cut in [0, 5, 9, 60, whole.len() - 1] {
+            std::fs::write(home.path().join("a.npy"), &whole[..cut]).unwrap();
+            assert!(Array::open(&Tree::open(home.path()).unwrap(), "a.npy").is_err(), "{cut}");
+        }
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x41;
+            let _ = header(&changed);
+        }
+    }
+}

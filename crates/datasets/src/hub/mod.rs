@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn truncated_and_missing_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("test-00000-of-00002.parquet");
+        let path = folder.path().join("test-00000-of-00001.parquet");
         write(&path, &[(png(SIZE, 0), 1), (png(SIZE, 1), 1)], None);
         let message = read(folder.path(), 4).unwrap_err().to_string();
         assert_eq!(message, format!("`{}` has 2 pictures, expected 4", folder.path().display()));

@@ -191,3 +191,76 @@ impl Source for Rows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Split;
+    use crate::hub::shards;
+
+    fn fixtures() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parquet")
+    }
+
+    fn open(folder: &Path, split: Split) -> Result<Rows> {
+        Rows::open("set", folder, &shards(folder, split), None, None)
+    }
+
+    /// Files by pyarrow: two shards of three rows in groups of two and one, pictures 10, 11 … 15 pixels high.
+    #[test]
+    fn rows_of_all_shards_are_read_in_any_order_by_many_threads() {
+        let rows = open(&fixtures(), Split::Train).unwrap();
+        assert_eq!((rows.len(), rows.class_names()), (6, &["tench", "goldfish", "cat"].map(str::to_owned)[..]));
+        assert_eq!(rows.blocks().unwrap(), [0..2, 2..3, 3..5, 5..6]);
+        std::thread::scope(|scope| {
+            for start in 0..3 {
+                let rows = &rows;
+                scope.spawn(move || {
+                    let mut picture = Picture::default();
+                    for index in (0..6).map(|at| (5 * at + start) % 6) {
+                        assert_eq!(rows.read(index, &mut picture).unwrap(), index % 3);
+                        assert_eq!([picture.height, picture.width], [10 + index, 12]);
+                    }
+                });
+            }
+        });
+        assert!(rows.read(6, &mut Picture::default()).is_err());
+    }
+
+    #[test]
+    fn other_columns_and_narrow_labels_are_found() {
+        let rows = open(&fixtures(), Split::Test).unwrap();
+        let mut picture = Picture::default();
+        assert_eq!((rows.read(0, &mut picture).unwrap(), picture.height), (1, 9));
+        assert_eq!(rows.class_names(), ["0", "1"]);
+    }
+
+    #[test]
+    fn a_shard_that_is_missing_or_cut_short_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let name = |shard| format!("train-{shard:05}-of-00002.parquet");
+        std::fs::copy(fixtures().join(name(0)), home.path().join(name(0))).unwrap();
+        let error = open(home.path(), Split::Train).err().unwrap().to_string();
+        assert_eq!(error, format!("`{}` has 1 parquet files of a split, expected 2", home.path().display()));
+        let whole = std::fs::read(fixtures().join(name(1))).unwrap();
+        let path = home.path().join(name(1));
+        for cut in [0, 7, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let error = open(home.path(), Split::Train).err().unwrap().to_string();
+            let start = format!("`{}` is not the parquet file that was expected: ", path.display());
+            assert!(error.starts_with(&start), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_stays_within_its_bytes() {
+        let mut kept = Kept::default();
+        let half = || Arc::new(vec![ByteArray::from(vec![0; KEPT_BYTES / 2])]);
+        kept.keep(0, half());
+        kept.keep(1, half());
+        assert!(kept.find(0).is_some() && kept.find(1).is_some());
+        assert!(kept.find(0).is_some());
+        kept.keep(2, half());
+        assert!(kept.find(1).is_none() && kept.find(0).is_some() && kept.find(2).is_some());
+    }
+}

@@ -11,3 +11,6 @@ pub(crate) mod imagenet;
 pub(crate) mod table;
 pub(crate) mod tiny_imagenet;
 pub(crate) mod web;
+
+#[cfg(test)]
+mod tests;
