@@ -33,7 +33,7 @@ impl Pictures {
                 (name, None) => open(name, folder, split)?,
                 (name, Some(len)) => Arc::new(Subset::first(open(name, folder, split)?, len)),
             };
-            if source.size() != [data.input_size; 2] {
+            if source.size() != Some([data.input_size; 2]) {
                 let text = format!(
                     "data.input_size is {}, but the pictures are {:?}",
                     data.input_size,

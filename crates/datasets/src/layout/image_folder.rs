@@ -39,7 +39,12 @@ pub(crate) fn has(tree: &Tree, split: Split) -> bool {
     };
     split == Split::Train
         && split_folder(tree, other).is_none()
-        && tree.folders("").is_ok_and(|folders| !folders.is_empty())
+        && tree.folders("").is_ok_and(|folders| folders.iter().any(|folder| has_picture(tree, folder)))
+}
+
+/// Whether a picture lies in a folder itself: what keeps a folder of data sets from being taken for one of classes.
+fn has_picture(tree: &Tree, folder: &str) -> bool {
+    tree.own_files(folder).is_ok_and(|files| files.iter().any(|file| is_picture(file)))
 }
 
 /// Lists a split.

@@ -140,6 +140,21 @@ impl Tree {
         Ok(names)
     }
 
+    /// The names of the files in a folder itself, without their folder.
+    pub(crate) fn own_files(&self, folder: &str) -> Result<Vec<String>> {
+        match &self.kind {
+            Kind::Folder => {
+                let entries = entries(&self.path(folder))?;
+                Ok(entries.into_iter().filter(|(path, _)| path.is_file()).map(|(_, name)| name).collect())
+            }
+            Kind::Archive(archive) => {
+                let prefix = self.inside(folder);
+                let names = archive.below(&prefix).iter().map(|member| &member.name[prefix.len()..]);
+                Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
+            }
+        }
+    }
+
     /// Reads a file into a buffer, whose content is replaced.
     ///
     /// # Errors
