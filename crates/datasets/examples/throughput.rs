@@ -59,7 +59,13 @@ fn keep(source: &dyn Source) -> Result<(Memory, f64), Error> {
         pixels.extend_from_slice(&picture.pixels);
     }
     let rate = source.len() as f64 / start.elapsed().as_secs_f64();
-    let memory = Memory::new(source.name(), source.class_names().to_vec(), source.size().expect("CIFAR has one size"), labels, pixels)?;
+    let memory = Memory::new(
+        source.name(),
+        source.class_names().to_vec(),
+        source.size().expect("CIFAR has one size"),
+        labels,
+        pixels,
+    )?;
     Ok((memory, rate))
 }
 

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn shards_are_numbered_with_their_total() {
-        let repository = Repository { id: "a/b", shards: &[("data/train", 2), ("data/validation", 1)], bytes: 0 };
+        let repository =
+            Repository { id: "a/b", shards: &[("data/train", 2), ("data/validation", 1)], bytes: 0 };
         let files: Vec<String> = repository.files().collect();
         let expected = [
             "data/train-00000-of-00002.parquet",

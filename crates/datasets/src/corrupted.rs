@@ -68,17 +68,25 @@ impl Corrupted {
         for (row, label) in list.integers(&tree)?.into_iter().enumerate() {
             let classes = class_names.len();
             let known = u16::try_from(label).ok().filter(|&label| usize::from(label) < classes);
-            labels.push(known.ok_or_else(|| Error::Label { path: tree.path("labels.npy"), row, label, classes })?);
+            labels.push(known.ok_or_else(|| Error::Label {
+                path: tree.path("labels.npy"),
+                row,
+                label,
+                classes,
+            })?);
         }
         if labels.is_empty() || labels.len() % SEVERITIES != 0 {
-            return Err(list.wrong(&format!("has {} labels, expected as many for each of 5 severities", labels.len())));
+            return Err(list
+                .wrong(&format!("has {} labels, expected as many for each of 5 severities", labels.len())));
         }
         let expected = [labels.len(), SIZE[0], SIZE[1], CHANNELS];
         let mut starts = Vec::new();
         for kind in Self::KINDS {
             let array = Array::open(&tree, &format!("{kind}.npy"))?;
             if array.kind != "|u1" || array.shape != expected {
-                return Err(array.wrong(&format!("has {} {:?}, expected |u1 {expected:?}", array.kind, array.shape)));
+                return Err(
+                    array.wrong(&format!("has {} {:?}, expected |u1 {expected:?}", array.kind, array.shape))
+                );
             }
             starts.push(array.start);
         }
@@ -149,12 +157,14 @@ mod tests {
     /// Two pictures a severity, whose first byte says the corruption and whose second the row.
     fn write(folder: &Path) {
         std::fs::create_dir(folder).unwrap();
-        std::fs::write(folder.join("labels.npy"), npy("|u1", "(10,)", &[7, 99, 7, 99, 7, 99, 7, 99, 7, 99])).unwrap();
+        std::fs::write(folder.join("labels.npy"), npy("|u1", "(10,)", &[7, 99, 7, 99, 7, 99, 7, 99, 7, 99]))
+            .unwrap();
         for (kind, name) in Corrupted::KINDS.iter().enumerate() {
             let pictures: Vec<u8> = (0..10u8)
                 .flat_map(|row| [kind as u8, row].into_iter().chain(std::iter::repeat_n(1, BYTES - 2)))
                 .collect();
-            std::fs::write(folder.join(format!("{name}.npy")), npy("|u1", "(10, 32, 32, 3)", &pictures)).unwrap();
+            std::fs::write(folder.join(format!("{name}.npy")), npy("|u1", "(10, 32, 32, 3)", &pictures))
+                .unwrap();
         }
     }
 
@@ -174,7 +184,10 @@ mod tests {
             let mut picture = Picture::default();
             assert_eq!(source.read(95, &mut picture).unwrap(), 99);
             assert_eq!(picture.pixels[..3], [9, 5, 1]);
-            assert_eq!((source.part("fog", 0), source.part("fog", 6), source.part("rain", 1)), (None, None, None));
+            assert_eq!(
+                (source.part("fog", 0), source.part("fog", 6), source.part("rain", 1)),
+                (None, None, None)
+            );
             assert!(source.read(190, &mut picture).is_err());
         }
     }
@@ -191,7 +204,11 @@ mod tests {
         std::fs::write(&labels, npy("|u1", "(4,)", &[7, 9, 7, 9])).unwrap();
         assert!(refusal().contains("has 4 labels, expected as many"), "{}", refusal());
         std::fs::write(&labels, npy("|u1", "(15,)", &[7; 15])).unwrap();
-        assert!(refusal().contains("gaussian_noise.npy` has |u1 [10, 32, 32, 3], expected |u1 [15"), "{}", refusal());
+        assert!(
+            refusal().contains("gaussian_noise.npy` has |u1 [10, 32, 32, 3], expected |u1 [15"),
+            "{}",
+            refusal()
+        );
         std::fs::write(&labels, npy("|u1", "(10,)", &[7; 10])).unwrap();
         let fog = std::fs::read(folder.join("fog.npy")).unwrap();
         std::fs::write(folder.join("fog.npy"), &fog[..fog.len() - 1]).unwrap();

@@ -143,7 +143,8 @@ mod tests {
             let most = differences.clone().max().unwrap();
             let beyond = differences.filter(|&difference| difference > 2).count();
             // Where colours are stored at half the size, a value in some thousand is 3 off.
-            let (allowed, few) = if path.extension().unwrap() == "png" { (0, 0) } else { (3, expected.len() / 1000) };
+            let (allowed, few) =
+                if path.extension().unwrap() == "png" { (0, 0) } else { (3, expected.len() / 1000) };
             assert!(most <= allowed && beyond <= few, "{}: {most} off, {beyond} more than 2", path.display());
             kinds += 1;
         }

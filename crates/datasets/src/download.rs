@@ -71,7 +71,8 @@ impl Repository {
         progress: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(|cause| Error::io(folder, cause))?;
-        let present = self.files().filter_map(|file| Some(folder.join(file).metadata().ok()?.len())).sum::<u64>();
+        let present =
+            self.files().filter_map(|file| Some(folder.join(file).metadata().ok()?.len())).sum::<u64>();
         check_space(folder, self.id, self.bytes.saturating_sub(present))?;
         for file in self.files() {
             let url = format!("{endpoint}/datasets/{}/resolve/main/{file}", self.id);
@@ -102,7 +103,9 @@ fn announced(url: &str, token: &str) -> Result<(Option<String>, Option<u64>)> {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             return Err(refused("the token is not one that may read this repository".to_owned()));
         }
-        status if status.is_client_error() || status.is_server_error() => return Err(refused(status.to_string())),
+        status if status.is_client_error() || status.is_server_error() => {
+            return Err(refused(status.to_string()));
+        }
         _ => (),
     }
     let value = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -255,7 +258,8 @@ impl Part {
         let failed = |cause| Error::io(path, cause);
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = options.map_err(failed)?;
-        file.try_lock().map_err(|cause| failed(std::io::Error::other(format!("another download is at it: {cause}"))))?;
+        file.try_lock()
+            .map_err(|cause| failed(std::io::Error::other(format!("another download is at it: {cause}"))))?;
         let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
         Ok(Self { file, len })
     }

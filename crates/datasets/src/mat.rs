@@ -73,7 +73,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<(String, Value)>, String> {
                 let mut inner = Bytes(&unpacked);
                 match inner.element()? {
                     (MATRIX, data) => variables.push(matrix(data, DEPTH)?),
-                    (other, _) => return Err(format!("a packed element has the type {other}, expected a matrix")),
+                    (other, _) => {
+                        return Err(format!("a packed element has the type {other}, expected a matrix"));
+                    }
                 }
             }
             other => return Err(format!("an element has the type {other}, expected a matrix")),
@@ -183,7 +185,8 @@ fn cells(rest: &mut Bytes<'_>, count: usize, depth: usize) -> Result<Vec<Value>,
 fn structs(rest: &mut Bytes<'_>, count: usize, depth: usize) -> Result<Value, String> {
     let length = rest.expect(INT32, "the length of field names")?;
     let length = length.first_chunk().map_or(0, |&bytes| i32::from_le_bytes(bytes));
-    let length = usize::try_from(length).ok().filter(|&length| length > 0).ok_or("field names have no length")?;
+    let length =
+        usize::try_from(length).ok().filter(|&length| length > 0).ok_or("field names have no length")?;
     let names = rest.expect(INT8, "the field names")?;
     let fields: Vec<String> = names.chunks_exact(length).map(latin).collect();
     if fields.is_empty() && count > 0 {
@@ -265,7 +268,11 @@ mod tests {
         assert_eq!(value("small"), Value::Numbers(vec![3.]));
         assert_eq!(value("columns"), Value::Numbers(vec![1., 4., 2., 5., 3., 6.5]));
         assert_eq!(value("text"), Value::Text("Größe".to_owned()));
-        let cells = Value::Cells(vec![Value::Text("a".to_owned()), Value::Numbers(vec![-1.]), Value::Numbers(vec![])]);
+        let cells = Value::Cells(vec![
+            Value::Text("a".to_owned()),
+            Value::Numbers(vec![-1.]),
+            Value::Numbers(vec![]),
+        ]);
         assert_eq!(value("cells"), cells);
     }
 

@@ -29,8 +29,9 @@ impl Array {
         let file_bytes = tree.bytes(name)?;
         let mut head = vec![0; file_bytes.min(HEADER as u64) as usize];
         tree.read_part(name, 0, &mut head)?;
-        let (kind, shape, start) = header(&head)
-            .map_err(|problem| Error::list(&path, &format!("is no .npy file that was expected: {problem}")))?;
+        let (kind, shape, start) = header(&head).map_err(|problem| {
+            Error::list(&path, &format!("is no .npy file that was expected: {problem}"))
+        })?;
         let array = Self { path, name: name.to_owned(), kind, shape, start: start as u64 };
         let numbers = array.shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size as u64));
         let expected = numbers
@@ -88,7 +89,10 @@ pub(crate) fn header(bytes: &[u8]) -> std::result::Result<(String, Vec<usize>, u
         _ => return Err("its version is not known here".to_owned()),
     };
     let start = bytes.len() - text.len() + length;
-    let text = text.get(..length).and_then(|text| std::str::from_utf8(text).ok()).ok_or("its header is cut short")?;
+    let text = text
+        .get(..length)
+        .and_then(|text| std::str::from_utf8(text).ok())
+        .ok_or("its header is cut short")?;
     let after = |key: &str| {
         let (_, value) = text.split_once(&format!("'{key}':")).ok_or(format!("it doesn't say `{key}`"))?;
         Ok::<&str, String>(value.trim_start())
@@ -99,7 +103,8 @@ pub(crate) fn header(bytes: &[u8]) -> std::result::Result<(String, Vec<usize>, u
         return Err("it is in Fortran's order".to_owned());
     }
     let shape = after("shape")?.strip_prefix('(').and_then(|shape| shape.split_once(')'));
-    let sizes = shape.ok_or("its shape is missing")?.0.split(',').map(str::trim).filter(|size| !size.is_empty());
+    let sizes =
+        shape.ok_or("its shape is missing")?.0.split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape = sizes.map(str::parse).collect::<std::result::Result<_, _>>();
     Ok((kind, shape.map_err(|_| "its shape has other than numbers")?, start))
 }
@@ -117,7 +122,11 @@ mod tests {
     fn numbers_of_every_width_are_read() {
         for kind in ["u1", "i1", "i4", "i8", "u2"] {
             let array = Array::open(&tree(), &format!("npy_{kind}.npy")).unwrap();
-            assert_eq!((&array.shape[..], array.integers(&tree()).unwrap()), (&[4][..], vec![0, 1, 99, 100]), "{kind}");
+            assert_eq!(
+                (&array.shape[..], array.integers(&tree()).unwrap()),
+                (&[4][..], vec![0, 1, 99, 100]),
+                "{kind}"
+            );
         }
         assert_eq!(Array::open(&tree(), "npy_v2.npy").unwrap().shape, [2, 3]);
     }

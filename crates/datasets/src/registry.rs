@@ -162,7 +162,9 @@ impl Layout {
                 return Ok(Arc::new(Rows::open(facts.name, path, &files, None, facts.size)?));
             }
             Format::Shards => web::open(path, split)?,
-            Format::Packed if path.ends_with(imagenet::archive(split)) => imagenet::open_archive(path, split)?,
+            Format::Packed if path.ends_with(imagenet::archive(split)) => {
+                imagenet::open_archive(path, split)?
+            }
             _ => {
                 let mut tree = Tree::open(path)?;
                 let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -222,7 +224,12 @@ pub fn locate(name: &str, folder: &Path, split: Split) -> Result<Location> {
         }
         Home::Files(layout) => layout.locate(facts.name, folder, split).ok_or_else(|| {
             let name = facts.name;
-            missing(format!("{}, {name}/data/{}-*.parquet, {name}/*{}*.tar", layout.expected, split.name(), split.name()))
+            missing(format!(
+                "{}, {name}/data/{}-*.parquet, {name}/*{}*.tar",
+                layout.expected,
+                split.name(),
+                split.name()
+            ))
         }),
     }
 }
@@ -283,7 +290,10 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let error = facts("cifar").unwrap_err().to_string();
-        assert_eq!(error, "unknown data set `cifar`, expected one of aircraft, cars, cifar10, cifar100, cifar100c, cub200, folder, imagenet, synthetic, tinyimagenet");
+        assert_eq!(
+            error,
+            "unknown data set `cifar`, expected one of aircraft, cars, cifar10, cifar100, cifar100c, cub200, folder, imagenet, synthetic, tinyimagenet"
+        );
     }
 
     #[test]

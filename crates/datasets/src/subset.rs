@@ -50,7 +50,11 @@ impl Subset {
     pub fn share(source: Arc<dyn Source>, share: f64, seed: u64) -> Result<Self> {
         if !(share > 0. && share <= 1.) {
             let expected = "above 0 and at most 1".to_owned();
-            return Err(Error::Option { option: "the share of the pictures", found: share.to_string(), expected });
+            return Err(Error::Option {
+                option: "the share of the pictures",
+                found: share.to_string(),
+                expected,
+            });
         }
         let mut by_class = vec![Vec::new(); source.class_names().len()];
         for index in 0..source.len() {
@@ -71,11 +75,15 @@ impl Subset {
     /// # Errors
     /// When a name is not one of the source's classes or comes twice, or a label can't be read.
     pub fn classes(source: Arc<dyn Source>, names: &[String]) -> Result<Self> {
-        let refuse = |found: &str, expected: String| Err(Error::Option { option: "a class", found: format!("`{found}`"), expected });
+        let refuse = |found: &str, expected: String| {
+            Err(Error::Option { option: "a class", found: format!("`{found}`"), expected })
+        };
         let mut labels = vec![None; source.class_names().len()];
         for (place, name) in names.iter().enumerate() {
             match source.class_names().iter().position(|known| known == name) {
-                None => return refuse(name, format!("one of the {} classes of {}", labels.len(), source.name())),
+                None => {
+                    return refuse(name, format!("one of the {} classes of {}", labels.len(), source.name()));
+                }
                 Some(label) if labels[label].is_some() => return refuse(name, "every class once".to_owned()),
                 Some(label) => labels[label] = Some(place),
             }
@@ -139,7 +147,9 @@ mod tests {
 
     /// One pixel a picture, which is the picture's index; classes of 60, 30, 9 and 1 pictures.
     fn source() -> Arc<dyn Source> {
-        let labels: Vec<u16> = (0..100).map(|at| [0, 60, 90, 99].iter().filter(|&&from| at >= from).count() as u16 - 1).collect();
+        let labels: Vec<u16> = (0..100)
+            .map(|at| [0, 60, 90, 99].iter().filter(|&&from| at >= from).count() as u16 - 1)
+            .collect();
         let pixels = (0..100).flat_map(|at| [at; 3]).collect();
         let names = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
         Arc::new(Memory::new("set", names, [1, 1], labels, pixels).unwrap())

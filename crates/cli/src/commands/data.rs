@@ -2,7 +2,8 @@
 
 use crate::picture::{self, Tile};
 use adautomix_datasets::{
-    Archive, Facts, Format, Picture, Region, Repository, Source, Split, Subset, facts, locate, names, open, unpack,
+    Archive, Facts, Format, Picture, Region, Repository, Source, Split, Subset, facts, locate, names, open,
+    unpack,
 };
 use adautomix_random::{Key, Purpose};
 use anyhow::{Context, Result, bail, ensure};
@@ -94,7 +95,9 @@ fn list(folder: &Path) -> Result<()> {
             (Ok(train), Err(_)) => format!("{}, train only", whereabouts(train.format, &train.path)),
             (Err(_), Ok(test)) if train == 0 => whereabouts(test.format, &test.path),
             (Err(_), Ok(test)) => format!("{}, test only", whereabouts(test.format, &test.path)),
-            (Err(_), Err(_)) if classes == 0 => format!("no: put your pictures into {}", folder.join(name).display()),
+            (Err(_), Err(_)) if classes == 0 => {
+                format!("no: put your pictures into {}", folder.join(name).display())
+            }
             (Err(_), Err(_)) => format!("no: adautomix data get {name}"),
         };
         let size = size.map_or_else(|| "any".to_owned(), |[height, width]| format!("{width}x{height}"));
@@ -127,7 +130,9 @@ fn get(name: &str, folder: &Path) -> Result<()> {
             writeln!(std::io::stdout(), "{name} needs no download: it is drawn by the program")?;
             Ok(())
         }
-        ([], None) => bail!("{name} is what you put into `{}`: there is nothing to fetch", folder.join(name).display()),
+        ([], None) => {
+            bail!("{name} is what you put into `{}`: there is nothing to fetch", folder.join(name).display())
+        }
         (archives, _) => archives.iter().try_for_each(|archive| fetch_archive(name, archive, folder)),
     }
 }
@@ -138,7 +143,9 @@ fn fetch_archive(name: &str, archive: &Archive, folder: &Path) -> Result<()> {
     let path = archive.download(folder, &mut |received, total| bar.show(archive.file, received, total));
     bar.end();
     let path = path?;
-    let digest = archive.digest.map_or("no digest is published".to_owned(), |digest| format!("{} is right", digest.kind()));
+    let digest = archive
+        .digest
+        .map_or("no digest is published".to_owned(), |digest| format!("{} is right", digest.kind()));
     writeln!(std::io::stdout(), "{name}: {}, {digest}", path.display())?;
     let packed = archive.file.ends_with("gz") && !archive.file.ends_with("-binary.tar.gz");
     if packed {
@@ -160,7 +167,8 @@ fn fetch_repository(name: &str, repository: &Repository, folder: &Path) -> Resul
     };
     let home = folder.join(name);
     let mut bar = Bar::new();
-    let fetched = repository.download(&home, &token, &mut |file, received, total| bar.show(file, received, total));
+    let fetched =
+        repository.download(&home, &token, &mut |file, received, total| bar.show(file, received, total));
     bar.end();
     fetched?;
     writeln!(std::io::stdout(), "{name}: {} files in {}", repository.files().count(), home.display())?;
@@ -246,7 +254,11 @@ impl Survey {
             counts[source.read(index, &mut picture)?] += 1;
             if let Some(region) = source.region(index) {
                 let outside = region.left >= picture.width as f32 || region.top >= picture.height as f32;
-                ensure!(!outside, "picture {index} of {} has a box beyond its edge: {region:?}", source.name());
+                ensure!(
+                    !outside,
+                    "picture {index} of {} has a box beyond its edge: {region:?}",
+                    source.name()
+                );
             }
             for pixel in picture.pixels.chunks_exact(3) {
                 for (channel, &value) in pixel.iter().enumerate() {
@@ -295,7 +307,8 @@ fn outline(picture: &mut Picture, region: Region) {
     for (at, pixel) in picture.pixels.chunks_exact_mut(3).enumerate() {
         let (x, y) = ((at % width as usize) as f32, (at / width as usize) as f32);
         let inside = |by: f32| {
-            (region.left + by..region.right - by).contains(&x) && (region.top + by..region.bottom - by).contains(&y)
+            (region.left + by..region.right - by).contains(&x)
+                && (region.top + by..region.bottom - by).contains(&y)
         };
         if inside(0.) && !inside(line) {
             pixel.copy_from_slice(&COLOUR);

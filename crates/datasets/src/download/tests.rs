@@ -23,7 +23,8 @@ fn server(answers: Vec<String>) -> (String, Receiver<String>) {
         for answer in answers {
             let (mut stream, _) = listener.accept().unwrap();
             let lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            let request: Vec<String> = lines.map(|line| line.unwrap()).take_while(|line| !line.is_empty()).collect();
+            let request: Vec<String> =
+                lines.map(|line| line.unwrap()).take_while(|line| !line.is_empty()).collect();
             let _ = sender.send(request.join("\n").to_lowercase());
             stream.write_all(answer.as_bytes()).unwrap();
         }
@@ -136,7 +137,8 @@ fn faults_are_told_and_only_what_can_be_resumed_stays() {
 fn the_disk_must_have_room_and_only_one_may_write() {
     let folder = tempfile::tempdir().unwrap();
     let (archive, _asked) = served(&[]);
-    let error = Archive { bytes: Some(1 << 60), ..archive }.download(folder.path(), &mut |_, _| ()).unwrap_err();
+    let error =
+        Archive { bytes: Some(1 << 60), ..archive }.download(folder.path(), &mut |_, _| ()).unwrap_err();
     assert!(matches!(&error, Error::Space { needed: 1_152_921_504_607, .. }), "{error}");
     assert!(files(folder.path()).is_empty());
     let part = Part::open(&folder.path().join("a.part")).unwrap();
@@ -175,9 +177,15 @@ fn a_repository_is_fetched_with_a_token_and_the_digests_that_it_announces() {
         .download_from(&address, folder.path(), "secret", &mut |file, now, _| heard = format!("{file} {now}"))
         .unwrap();
     let path = folder.path().join("data/train-00000-of-00001.parquet");
-    assert_eq!((std::fs::read(&path).unwrap(), &*heard), (b"abc".to_vec(), "data/train-00000-of-00001.parquet 3"));
+    assert_eq!(
+        (std::fs::read(&path).unwrap(), &*heard),
+        (b"abc".to_vec(), "data/train-00000-of-00001.parquet 3")
+    );
     let request = asked.recv().unwrap();
-    assert!(request.starts_with("head /datasets/a/b/resolve/main/data/train-00000-of-00001.parquet "), "{request}");
+    assert!(
+        request.starts_with("head /datasets/a/b/resolve/main/data/train-00000-of-00001.parquet "),
+        "{request}"
+    );
     assert!(request.contains("authorization: bearer secret"), "{request}");
 
     std::fs::remove_file(&path).unwrap();

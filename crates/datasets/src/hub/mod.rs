@@ -61,9 +61,10 @@ fn check_complete(folder: &Path, files: &[PathBuf]) -> Result<()> {
         total.split('-').next()?.parse::<usize>().ok()
     });
     match total {
-        Some(total) if total != files.len() => {
-            Err(Error::list(folder, &format!("has {} parquet files of a split, expected {total}", files.len())))
-        }
+        Some(total) if total != files.len() => Err(Error::list(
+            folder,
+            &format!("has {} parquet files of a split, expected {total}", files.len()),
+        )),
         _ => Ok(()),
     }
 }
@@ -75,7 +76,12 @@ impl Table<'_> {
         let shards = files.iter().map(|path| Shard::open(path)).collect::<Result<Vec<_>>>()?;
         let found = shards.iter().map(Shard::rows).sum();
         if found != self.rows {
-            return Err(Error::Count { path: folder.to_owned(), what: "pictures", found, expected: self.rows });
+            return Err(Error::Count {
+                path: folder.to_owned(),
+                what: "pictures",
+                found,
+                expected: self.rows,
+            });
         }
         if let Some(names) = shards.first().and_then(|shard| shard.class_names(self.label)) {
             let (found, expected) = (names.len(), self.class_names.len());
@@ -156,7 +162,11 @@ fn decode_all(
 /// Decodes one image, which must have this size.
 fn decode(path: &Path, row: usize, encoded: &[u8], size: [usize; 2], picture: &mut Picture) -> Result<()> {
     let (path, row) = (|| path.to_owned(), Some(row));
-    crate::decode::decode(encoded, picture).map_err(|problem| Error::Decode { path: path(), row, problem })?;
+    crate::decode::decode(encoded, picture).map_err(|problem| Error::Decode {
+        path: path(),
+        row,
+        problem,
+    })?;
     let found = [picture.height, picture.width];
     if found != size {
         return Err(Error::PictureSize { path: path(), row, found, expected: size });

@@ -83,7 +83,12 @@ impl Rows {
                 let start = labels.len();
                 for (row, label) in (first..).zip(shard.labels(index, column, first)?) {
                     let known = u16::try_from(label).ok().filter(|&label| usize::from(label) < classes);
-                    labels.push(known.ok_or_else(|| Error::Label { path: path.clone(), row, label, classes })?);
+                    labels.push(known.ok_or_else(|| Error::Label {
+                        path: path.clone(),
+                        row,
+                        label,
+                        classes,
+                    })?);
                 }
                 groups.push(Group { shard: number, index, rows: start..labels.len(), first });
                 first += count;
@@ -112,7 +117,12 @@ impl Rows {
         }
         let images = shard.images(group.index, open.images, group.first)?;
         if images.len() != group.rows.len() {
-            let problem = format!("row group {} has {} images, expected {}", group.index, images.len(), group.rows.len());
+            let problem = format!(
+                "row group {} has {} images, expected {}",
+                group.index,
+                images.len(),
+                group.rows.len()
+            );
             return Err(shard.wrong(problem));
         }
         let images = Arc::new(images);
@@ -180,8 +190,7 @@ impl Source for Rows {
         let images = self.images(number)?;
         let at = index - group.rows.start;
         let (path, row) = (|| self.shards[group.shard].path.clone(), Some(group.first + at));
-        decode(images[at].data(), picture)
-            .map_err(|problem| Error::Decode { path: path(), row, problem })?;
+        decode(images[at].data(), picture).map_err(|problem| Error::Decode { path: path(), row, problem })?;
         let found = [picture.height, picture.width];
         match self.size {
             Some(expected) if expected != found => {
@@ -210,7 +219,10 @@ mod tests {
     #[test]
     fn rows_of_all_shards_are_read_in_any_order_by_many_threads() {
         let rows = open(&fixtures(), Split::Train).unwrap();
-        assert_eq!((rows.len(), rows.class_names()), (6, &["tench", "goldfish", "cat"].map(str::to_owned)[..]));
+        assert_eq!(
+            (rows.len(), rows.class_names()),
+            (6, &["tench", "goldfish", "cat"].map(str::to_owned)[..])
+        );
         assert_eq!(rows.blocks().unwrap(), [0..2, 2..3, 3..5, 5..6]);
         std::thread::scope(|scope| {
             for start in 0..3 {

@@ -67,7 +67,8 @@ impl Shard {
     /// The first of these columns that there is.
     fn first_column(&self, names: Vec<String>) -> Result<usize> {
         let schema = self.reader.metadata().file_metadata().schema_descr();
-        let position = |name: &String| schema.columns().iter().position(|column| column.path().string() == *name);
+        let position =
+            |name: &String| schema.columns().iter().position(|column| column.path().string() == *name);
         let found = names.iter().find_map(position);
         found.ok_or_else(|| match &names[..] {
             [name] => self.wrong(format!("there is no column `{name}`")),

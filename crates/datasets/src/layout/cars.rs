@@ -53,10 +53,17 @@ pub(crate) fn list(tree: &Tree, split: Split) -> Result<Listing> {
         Split::Test => "cars_test",
     };
     let annotations = Matlab::read(tree, file)?;
-    let rows = annotations.rows("annotations", ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname"])?;
+    let rows =
+        annotations.rows("annotations", ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname"])?;
     let pictures = rows.into_iter().enumerate().map(|(row, [left, top, right, bottom, class, file])| {
         let file = file.text().ok_or_else(|| annotations.wrong(&format!("row {row} has no file name")))?;
-        annotations.listed(row, format!("{folder}/{file}"), [left, top, right, bottom], class, class_names.len())
+        annotations.listed(
+            row,
+            format!("{folder}/{file}"),
+            [left, top, right, bottom],
+            class,
+            class_names.len(),
+        )
     });
     Ok(Listing { pictures: pictures.collect::<Result<_>>()?, class_names })
 }
@@ -128,7 +135,14 @@ impl Matlab {
     }
 
     /// A picture of an annotation, whose class counts from 1, as do the pixels of its box.
-    fn listed(&self, row: usize, file: String, region: [&Value; 4], class: &Value, classes: usize) -> Result<Listed> {
+    fn listed(
+        &self,
+        row: usize,
+        file: String,
+        region: [&Value; 4],
+        class: &Value,
+        classes: usize,
+    ) -> Result<Listed> {
         let [left, top, right, bottom] =
             region.map(|value| value.number().map_or(f32::NAN, |number| number as f32));
         let region = Region { left: left - 1., top: top - 1., right, bottom };

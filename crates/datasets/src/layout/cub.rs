@@ -21,7 +21,8 @@ pub(crate) fn list(tree: &Tree, split: Split) -> Result<Listing> {
     let images = table("images.txt")?;
     let files = images.numbered(|_, file| Ok(format!("images/{file}")))?;
     let count = files.len();
-    let labels = column(&table("image_class_labels.txt")?, count, |line, class| line.label(class, class_names.len()))?;
+    let labels =
+        column(&table("image_class_labels.txt")?, count, |line, class| line.label(class, class_names.len()))?;
     let training = column(&table("train_test_split.txt")?, count, |line, flag| match flag {
         "0" => Ok(false),
         "1" => Ok(true),

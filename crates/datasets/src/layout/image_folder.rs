@@ -15,9 +15,9 @@ pub(crate) const TEST_FOLDERS: [&str; 4] = ["val", "validation", "valid", "test"
 
 /// Whether a file is a picture by its name, as torchvision decides it.
 pub(crate) fn is_picture(name: &str) -> bool {
-    const ENDINGS: [&str; 9] =
-        ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
-    name.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+    const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
+    name.rsplit_once('.')
+        .is_some_and(|(_, ending)| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
 /// The folder of a split; none where there is no folder of either.
@@ -61,7 +61,8 @@ pub(crate) fn list_classes(tree: &Tree, folder: &str, classes: &[String]) -> Res
     for class in tree.folders(folder)? {
         let below = if folder.is_empty() { class.clone() } else { format!("{folder}/{class}") };
         let Some(&label) = labels.get(class.as_str()) else {
-            let problem = format!("is no class: the training pictures have none of that name among {}", classes.len());
+            let problem =
+                format!("is no class: the training pictures have none of that name among {}", classes.len());
             return Err(Error::list(tree.path(&below), &problem));
         };
         let before = pictures.len();

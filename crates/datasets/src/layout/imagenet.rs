@@ -20,8 +20,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 /// The lists that may say the classes of a flat `val`.
-pub(crate) const LISTS: [&str; 4] =
-    ["val.txt", "ILSVRC2012_val.txt", "val/val.txt", "LOC_val_solution.csv"];
+pub(crate) const LISTS: [&str; 4] = ["val.txt", "ILSVRC2012_val.txt", "val/val.txt", "LOC_val_solution.csv"];
 
 /// Whether the tree has pictures of a split.
 pub(crate) fn has(tree: &Tree, split: Split) -> bool {
@@ -91,7 +90,8 @@ pub(crate) fn listed(table: &Table, files: &[String], folder: &str, wnids: &[Str
         .collect::<Result<Vec<_>>>()?;
     let mut wnids = wnids.to_vec();
     if wnids.is_empty() {
-        let named: BTreeSet<&str> = entries.iter().map(|entry| entry.2).filter(|class| is_wnid(class)).collect();
+        let named: BTreeSet<&str> =
+            entries.iter().map(|entry| entry.2).filter(|class| is_wnid(class)).collect();
         wnids = named.into_iter().map(str::to_owned).collect();
     }
     if wnids.is_empty() {

@@ -34,7 +34,10 @@ impl Table {
 
     /// The values of lines such as `17 value`, in the order of their numbers, which must be 1, 2, 3 and so on: in files
     /// that count their pictures or classes, a number that is missing or comes twice is a fault.
-    pub(crate) fn numbered<'a, T>(&'a self, mut value: impl FnMut(&Line<'a>, &'a str) -> Result<T>) -> Result<Vec<T>> {
+    pub(crate) fn numbered<'a, T>(
+        &'a self,
+        mut value: impl FnMut(&Line<'a>, &'a str) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut found = Vec::new();
         for line in self.lines() {
             let (number, rest) = line.cut(' ')?;

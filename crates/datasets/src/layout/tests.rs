@@ -12,7 +12,11 @@ fn fixture(name: &str) -> PathBuf {
 
 /// Labels of a list, by file name without its folders.
 fn labels(listing: &Listing) -> Vec<(&str, u32)> {
-    listing.pictures.iter().map(|listed| (listed.name.rsplit('/').next().unwrap_or_default(), listed.label)).collect()
+    listing
+        .pictures
+        .iter()
+        .map(|listed| (listed.name.rsplit('/').next().unwrap_or_default(), listed.label))
+        .collect()
 }
 
 /// Decodes every picture of a list and returns their heights.
@@ -101,8 +105,12 @@ fn aircraft_by_variants() {
     assert_eq!(train.pictures[0].region, Some(Region { left: 2., top: 3., right: 20., bottom: 16. }));
     assert_eq!(heights(vec![tree()], train).len(), 2);
     let list = "data/images_variant_test.txt";
-    let refusal = |text: &str| damaged("fgvc-aircraft-2013b", Split::Test, aircraft::list, &[(list, Some(text))]);
-    assert_eq!(refusal("1 A300B4\n2 Concorde\n"), format!("`{list}` line 2: `Concorde` isn't in variants.txt"));
+    let refusal =
+        |text: &str| damaged("fgvc-aircraft-2013b", Split::Test, aircraft::list, &[(list, Some(text))]);
+    assert_eq!(
+        refusal("1 A300B4\n2 Concorde\n"),
+        format!("`{list}` line 2: `Concorde` isn't in variants.txt")
+    );
     assert_eq!(refusal("1 A300B4\n1 A300B4\n"), format!("`{list}` line 2: picture 1 comes twice"));
 }
 
@@ -121,7 +129,10 @@ fn cars_from_the_kit_from_one_file_and_from_csv() {
     }
     let tree = Tree::open(&fixture("cars_in_one")).unwrap();
     let train = cars::list(&tree, Split::Train).unwrap();
-    assert_eq!((&train.class_names[..], labels(&train)), (&names.map(str::to_owned)[..], vec![("000001.jpg", 1), ("000002.jpg", 0)]));
+    assert_eq!(
+        (&train.class_names[..], labels(&train)),
+        (&names.map(str::to_owned)[..], vec![("000001.jpg", 1), ("000002.jpg", 0)])
+    );
     assert_eq!(labels(&cars::list(&tree, Split::Test).unwrap()), [("000003.jpg", 0)]);
 }
 
@@ -142,7 +153,8 @@ fn tiny_imagenet_from_its_unopened_archive() {
     let train = tiny_imagenet::list(&tree(), Split::Train).unwrap();
     // Sorted wnids, though the list has them the other way round.
     assert_eq!(train.class_names, ["goldfish", "Egyptian cat"]);
-    let expected = [("n01443537_0.JPEG", 0), ("n01443537_1.JPEG", 0), ("n02124075_0.JPEG", 1), ("n02124075_1.JPEG", 1)];
+    let expected =
+        [("n01443537_0.JPEG", 0), ("n01443537_1.JPEG", 0), ("n02124075_0.JPEG", 1), ("n02124075_1.JPEG", 1)];
     assert_eq!(labels(&train), expected);
     assert_eq!(heights(vec![tree()], train), [64; 4]);
     let test = tiny_imagenet::list(&tree(), Split::Test).unwrap();
@@ -164,7 +176,10 @@ fn imagenet_with_a_flat_val_and_each_list() {
     // The other lists say the same.
     let lists = [
         ("val.txt", format!("{} 1\n{} 0\n{} 0\n", names[0], names[1], names[2])),
-        ("ILSVRC2012_val.txt", format!("val/{} n01443537\n{} n01440764\n{} n01440764\n", names[0], names[1], names[2])),
+        (
+            "ILSVRC2012_val.txt",
+            format!("val/{} n01443537\n{} n01440764\n{} n01440764\n", names[0], names[1], names[2]),
+        ),
     ];
     for (list, text) in lists {
         let home = tempfile::tempdir().unwrap();
@@ -192,7 +207,8 @@ fn imagenet_names_a_list_with_a_gap() {
 
 #[test]
 fn imagenet_from_the_owners_archive_of_archives() {
-    let (trees, listing) = imagenet::open_archive(&fixture("ILSVRC2012_img_train.tar"), Split::Train).unwrap();
+    let (trees, listing) =
+        imagenet::open_archive(&fixture("ILSVRC2012_img_train.tar"), Split::Train).unwrap();
     assert_eq!(listing.class_names, ["n01440764", "n01443537"]);
     assert_eq!(heights(trees, listing), [16, 17, 16, 17]);
 }
@@ -200,8 +216,14 @@ fn imagenet_from_the_owners_archive_of_archives() {
 #[test]
 fn tar_shards_with_labels_in_either_form() {
     let (trees, listing) = web::open(&fixture("web"), Split::Train).unwrap();
-    assert_eq!((trees.len(), &listing.class_names[..]), (2, &["tench".to_owned(), "goldfish".to_owned()][..]));
-    assert_eq!(labels(&listing), [("000000.jpg", 0), ("000001.jpg", 1), ("001000.jpg", 0), ("001001.jpg", 1)]);
+    assert_eq!(
+        (trees.len(), &listing.class_names[..]),
+        (2, &["tench".to_owned(), "goldfish".to_owned()][..])
+    );
+    assert_eq!(
+        labels(&listing),
+        [("000000.jpg", 0), ("000001.jpg", 1), ("001000.jpg", 0), ("001001.jpg", 1)]
+    );
     assert_eq!(heights(trees, listing), [14; 4]);
     assert!(web::shards(&fixture("web"), Split::Test).is_empty());
 }
@@ -224,7 +246,14 @@ fn a_truncated_shard_is_named() {
 fn folders_of_classes_nested_and_flat() {
     let home = tempfile::tempdir().unwrap();
     let picture = std::fs::read(fixture("pictures/rgb.png")).unwrap();
-    let files = ["train/b/2.PNG", "train/b/deep/1.png", "train/b/notes.txt", "train/a/3.png", "train/C/4.png", "val/b/5.png"];
+    let files = [
+        "train/b/2.PNG",
+        "train/b/deep/1.png",
+        "train/b/notes.txt",
+        "train/a/3.png",
+        "train/C/4.png",
+        "val/b/5.png",
+    ];
     for file in files {
         let path = home.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -248,6 +277,7 @@ fn folders_of_classes_nested_and_flat() {
     assert_eq!(image_folder::list(&flat, Split::Train).unwrap().pictures.len(), 4);
     let empty = tempfile::tempdir().unwrap();
     assert!(!image_folder::has(&Tree::open(empty.path()).unwrap(), Split::Train));
-    let none = Files::new("set", vec![Tree::open(empty.path()).unwrap()], Listing::default(), None).unwrap_err();
+    let none =
+        Files::new("set", vec![Tree::open(empty.path()).unwrap()], Listing::default(), None).unwrap_err();
     assert!(none.to_string().ends_with("has no pictures"), "{none}");
 }

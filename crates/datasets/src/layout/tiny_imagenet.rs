@@ -80,7 +80,8 @@ pub(crate) fn check_all_listed(table: &Table, files: &[String], pictures: &mut [
     if let Some(twice) = pictures.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(table.wrong(&format!("has `{}` twice", twice[0].name)));
     }
-    let mut files: Vec<&str> = files.iter().map(String::as_str).filter(|file| image_folder::is_picture(file)).collect();
+    let mut files: Vec<&str> =
+        files.iter().map(String::as_str).filter(|file| image_folder::is_picture(file)).collect();
     files.sort_unstable();
     let listed = |file: &str| pictures.binary_search_by(|listed| listed.name.as_ref().cmp(file)).is_ok();
     if let Some(missing) = files.iter().find(|file| !listed(file)) {

@@ -67,7 +67,8 @@ pub(crate) fn open(folder: &Path, split: Split) -> Result<(Vec<Tree>, Listing)> 
             let table = Table::read(&home, list)?;
             let names: Vec<String> = table.lines().map(|line| line.text.to_owned()).collect();
             if names.len() < classes {
-                let problem = format!("names {} classes, but there is the label {}", names.len(), classes - 1);
+                let problem =
+                    format!("names {} classes, but there is the label {}", names.len(), classes - 1);
                 return Err(table.wrong(&problem));
             }
             names
@@ -82,7 +83,8 @@ fn samples(tree: &Tree, number: u32, pictures: &mut Vec<Listed>) -> Result<()> {
     files.sort_unstable_by(|a, b| key(a).cmp(key(b)));
     let mut buffer = Vec::new();
     for sample in files.chunk_by(|a, b| key(a) == key(b)) {
-        let ending = |wanted: &str| sample.iter().find(|file| file[key(file).len()..].eq_ignore_ascii_case(wanted));
+        let ending =
+            |wanted: &str| sample.iter().find(|file| file[key(file).len()..].eq_ignore_ascii_case(wanted));
         let Some(picture) = sample.iter().find(|file| is_picture(file)) else {
             return Err(Error::list(tree.path(&sample[0]), "is in a sample without a picture"));
         };

@@ -53,7 +53,12 @@ fn folders_and_archives_have_the_same_files() {
         assert_eq!(tree.folders("b").unwrap(), ["c"]);
         assert_eq!(tree.files("b").unwrap(), ["b/x.txt", "b/z.txt", "b/c/y.txt"]);
         assert_eq!(tree.files("").unwrap(), ["a.txt", "b/x.txt", "b/z.txt", "b-c/w.txt", "b/c/y.txt"]);
-        assert!(tree.has_file("b/z.txt") && !tree.has_file("b") && tree.has_folder("b/c") && !tree.has_folder("c"));
+        assert!(
+            tree.has_file("b/z.txt")
+                && !tree.has_file("b")
+                && tree.has_folder("b/c")
+                && !tree.has_folder("c")
+        );
         assert_eq!((content(&tree, "b/z.txt"), content(&tree, "b/c/y.txt")), (b"333".to_vec(), Vec::new()));
         let mut part = [0; 2];
         tree.read_part("b/z.txt", 1, &mut part).unwrap();
@@ -62,7 +67,10 @@ fn folders_and_archives_have_the_same_files() {
         assert!(tree.read("no", &mut Vec::new()).is_err());
         let tree = tree.below("b");
         assert_eq!(tree.files("").unwrap(), ["x.txt", "z.txt", "c/y.txt"]);
-        assert_eq!((tree.folders("").unwrap(), content(&tree, "x.txt")), (vec!["c".to_owned()], b"22".to_vec()));
+        assert_eq!(
+            (tree.folders("").unwrap(), content(&tree, "x.txt")),
+            (vec!["c".to_owned()], b"22".to_vec())
+        );
     }
 }
 
@@ -99,9 +107,13 @@ fn what_leads_outside_an_archive_is_refused() {
 fn an_archive_cut_short_anywhere_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let (tar, zip) = (home.path().join("a.tar"), home.path().join("a.zip"));
-    write_tar(&tar, &[("x", ::tar::EntryType::Regular, &[7; 700]), ("y", ::tar::EntryType::Regular, &[8; 5])]);
+    write_tar(
+        &tar,
+        &[("x", ::tar::EntryType::Regular, &[7; 700]), ("y", ::tar::EntryType::Regular, &[8; 5])],
+    );
     write_zip(&zip, &[("x", &[7; 700]), ("y", &[8; 5])]);
-    for (path, cuts) in [(tar, vec![0, 100, 512, 600, 1536, 2048, 2560]), (zip, vec![0, 100, 700, 800, 870])] {
+    for (path, cuts) in [(tar, vec![0, 100, 512, 600, 1536, 2048, 2560]), (zip, vec![0, 100, 700, 800, 870])]
+    {
         let whole = std::fs::read(&path).unwrap();
         Tree::open(&path).unwrap();
         for cut in cuts {

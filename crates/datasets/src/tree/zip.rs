@@ -25,7 +25,9 @@ pub(super) fn members(path: &Path, file: &File) -> Result<Vec<Member>> {
         let deflated = match entry.compression() {
             CompressionMethod::Stored => false,
             CompressionMethod::Deflated => true,
-            other => return Err(damaged(path, &format!("member `{raw}` is packed by {other}, expected deflate"))),
+            other => {
+                return Err(damaged(path, &format!("member `{raw}` is packed by {other}, expected deflate")));
+            }
         };
         if entry.encrypted() {
             return Err(damaged(path, &format!("member `{raw}` is encrypted")));
