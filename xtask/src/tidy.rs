@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("adautomix-ops", &["kernels"]),
     ("adautomix-datasets", &["random"]),
     ("adautomix-backbones", &["ops"]),
+    ("adautomix-hub", &["recipes"]),
     ("adautomix-mixing", &["ops"]),
     ("adautomix-losses", &["ops"]),
     (
@@ -26,7 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "adautomix",
-        &["backbones", "datasets", "kernels", "losses", "mixing", "ops", "random", "recipes", "training"],
+        &["backbones", "datasets", "hub", "kernels", "losses", "mixing", "ops", "random", "recipes", "training"],
     ),
     ("xtask", &["recipes"]),
 ];
