@@ -27,6 +27,8 @@ enum Command {
     Evaluate(commands::evaluate::EvaluateArgs),
     Mix(commands::mix::MixArgs),
     Data(commands::data::DataArgs),
+    #[cfg(feature = "hub")]
+    Hub(commands::hub::HubArgs),
     Parity(commands::parity::ParityArgs),
     Bench(commands::bench::BenchArgs),
     Doctor(commands::doctor::DoctorArgs),
@@ -62,6 +64,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Evaluate(args) => commands::evaluate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Mix(args) => commands::mix::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Data(args) => commands::data::run(args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "hub")]
+        Command::Hub(args) => commands::hub::run(args).map(|()| ExitCode::SUCCESS),
         Command::Parity(args) => commands::parity::run(&args),
         Command::Bench(args) => commands::bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => commands::doctor::run(&args).map(|()| ExitCode::SUCCESS),

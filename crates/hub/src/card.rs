@@ -212,10 +212,10 @@ impl Card<'_> {
         };
         format!(
             "## Loading\n\n{python}\nRust:\n\n```rust\nuse adautomix_backbones::{{Head, Pass}};\n\
-             use adautomix_training::{{Network, named, pretrained}};\nuse candle_core::Device;\n\n\
+             use adautomix_training::{{Network, named, state_dict}};\nuse candle_core::Device;\n\n\
              let weights = adautomix_hub::pull(\"{id}\")?;\n\
              let network = Network::new(&*named(\"{network}\", {classes}, false), 0, &Device::Cpu)?;\n\
-             pretrained::load(&weights.model, &network.parameters, network.backbone().head_name())?;\n\
+             state_dict::load(&weights.model, &network.parameters, network.backbone().head_name())?;\n\
              // images: [B, 3, {side}, {side}], normalised\n\
              let pooled = network.fixed.backbone.features(&images, &mut Pass::eval())?.pooled;\n\
              let logits = network.fixed.logits(&pooled, Head::OneHot)?;\n```\n{generator}",
