@@ -40,7 +40,9 @@ fn a_run_is_planned_pushed_and_pulled() {
 
     let planned = text(hub(&server, &home, &["push", run, "tester/mixed", "--dry-run"]));
     assert!(planned.contains("tester/mixed (new)") && planned.contains("nothing was sent"), "{planned}");
-    for part in ["generator.safetensors", "model-index:", "n = 2 runs", "hub::pull(\"tester/mixed\")", "teacher's"] {
+    for part in
+        ["generator.safetensors", "model-index:", "n = 2 runs", "hub::pull(\"tester/mixed\")", "teacher's"]
+    {
         assert!(planned.contains(part), "no {part} in {planned}");
     }
     assert!(server.log().iter().all(|line| line.starts_with("GET ")));
@@ -53,13 +55,20 @@ fn a_run_is_planned_pushed_and_pulled() {
     assert!(output.status.success() && out.contains("is at commit"), "{out}{log}");
     assert!(log.contains("tester/mixed") && !log.contains(WRITER) && !out.contains(WRITER));
     let files: Vec<String> = server.files("tester/mixed", "main").into_keys().collect();
-    let expected =
-        [".gitattributes", "README.md", "config.json", "generator.safetensors", "model.safetensors", "recipe.toml"];
+    let expected = [
+        ".gitattributes",
+        "README.md",
+        "config.json",
+        "generator.safetensors",
+        "model.safetensors",
+        "recipe.toml",
+    ];
     assert_eq!(files, expected);
     assert!(server.is_private("tester/mixed"));
     let again = text(hub(&server, &home, &["push", run, "tester/mixed"]));
     assert!(again.contains("had it all; nothing was sent"), "{again}");
-    let student = text(hub(&server, &home, &["push", run, "tester/mixed", "--network", "student", "--dry-run"]));
+    let student =
+        text(hub(&server, &home, &["push", run, "tester/mixed", "--network", "student", "--dry-run"]));
     assert!(student.contains("model.safetensors") && student.contains("changed"), "{student}");
 
     let pulled = text(hub(&server, &home, &["pull", "tester/mixed"]));
@@ -83,7 +92,11 @@ fn what_cannot_be_pushed_or_pulled_is_one_line() {
     says(&["push", folder.path().to_str().unwrap(), "a/b"], "the run hasn't ended");
     says(&["pull", "a/b"], "no model `a/b` on the Hub");
     says(&["pull", "a/b", "--offline"], "not in the cache");
-    server.put("a/b", "main", &[("config.json", b"{\"architecture\": \"resnet20-cifar\", \"num_classes\": 10}")]);
+    server.put(
+        "a/b",
+        "main",
+        &[("config.json", b"{\"architecture\": \"resnet20-cifar\", \"num_classes\": 10}")],
+    );
     says(&["pull", "a/b"], "has no file `model.safetensors`");
     // Weights of another network.
     let empty = b"\x02\0\0\0\0\0\0\0{}";

@@ -81,9 +81,10 @@ impl Card<'_> {
             .into_iter()
             .flatten()
             .collect();
-        let mut tags =
-            vec!["image-classification", library, "adautomix", "mixup", self.summary.method.as_str()];
-        tags.dedup();
+        let mut tags = vec!["image-classification", library, "adautomix", "mixup"];
+        if !tags.contains(&self.summary.method.as_str()) {
+            tags.push(&self.summary.method);
+        }
         let listed = hub.map_or(String::new(), |hub| format!("datasets:\n- {hub}\n"));
         let tags: String = tags.iter().map(|tag| format!("- {tag}\n")).collect();
         format!(
@@ -304,4 +305,86 @@ impl Card<'_> {
 /// Two places behind the point, as in the tables.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use adautomix_recipes::{Accuracy, Library, NetworkSummary, Recipe};
+
+    use super::*;
+
+    fn summary(seed: u64, top1: f64) -> Summary {
+        let statistics = |last| Statistics { last, best: last + 1.0, median_last10: last - 0.5 };
+        let accuracy = |top1| Accuracy { top1: statistics(top1), top5: statistics(90.0) };
+        let network = |top1| NetworkSummary::two_heads(accuracy(top1), accuracy(50.0));
+        Summary {
+            recipe: "cifar100/resnet18/adautomix".to_owned(),
+            method: "adautomix".to_owned(),
+            dataset: "cifar100".to_owned(),
+            network: "resnet18-cifar".to_owned(),
+            device: "cpu".to_owned(),
+            commit: Some("0123abc".to_owned()),
+            seed,
+            epochs: 5,
+            steps: 2500,
+            seconds: 7200.0,
+            train_pictures: 50_000,
+            test_pictures: 10_000,
+            student: network(top1 - 2.0),
+            teacher: Some(network(top1)),
+        }
+    }
+
+    fn card(recipe: &Recipe, others: &[Summary]) -> String {
+        let network =
+            Description { recipe, classes: 100, features: 512, classifier: "fc", first_conv: "conv1" };
+        let repository: Repository = "tester/mixed".parse().unwrap();
+        let card = Card {
+            repository: &repository,
+            network,
+            which: ClaimedNetwork::Teacher,
+            summary: &summary(0, 47.504),
+            others,
+            generator: true,
+            licence: "mit",
+        };
+        card.to_markdown()
+    }
+
+    #[test]
+    fn a_card_says_what_was_measured_and_on_how_many_runs() {
+        let recipe = Library::embedded().load("cifar100/resnet18/adautomix", &[]).unwrap();
+        let one = card(&recipe, &[]);
+        for line in [
+            "license: \"mit\"",
+            "library_name: candle",
+            "- uoft-cs/cifar100",
+            "      type: \"uoft-cs/cifar100\"",
+            "    - {\"name\":\"Top-1 accuracy, %\",\"type\":\"accuracy\",\"value\":47.5}",
+            "| top-1, last epoch | 47.50 |",
+            "| top-5, last epoch | 90.00 |",
+            "model = timm.create_model(\"resnet18\", num_classes=100)",
+            "model.maxpool = torch.nn.Identity()",
+        ] {
+            assert!(one.lines().any(|found| found == line), "no line `{line}` in {one}");
+        }
+        for part in ["n = 1: one run, with seed 0", "moving average", "two classifiers", "commit `0123abc`"] {
+            assert!(one.contains(part), "no `{part}` in {one}");
+        }
+        assert!(!one.contains("s.d."), "{one}");
+        let three = card(&recipe, &[summary(1, 47.0), summary(2, 48.1)]);
+        assert!(three.contains("| top-1, last epoch | 47.50 | 47.53 | 0.55 |"), "{three}");
+        assert!(three.contains("n = 3 runs") && three.contains("(0, 1, 2)"), "{three}");
+    }
+
+    #[test]
+    fn a_shorter_run_than_the_published_one_says_so() {
+        let recipe = Library::embedded().load("cifar100/resnet18/adautomix", &[]).unwrap();
+        let card = card(&recipe, &[]);
+        assert!(card.contains("82.32 % after 800 epochs (teacher, median of the last 10 epochs)"), "{card}");
+        assert!(
+            card.contains("Here: 47.00 % after 5 epochs") && card.contains("can't be compared"),
+            "{card}"
+        );
+    }
 }

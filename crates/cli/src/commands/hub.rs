@@ -108,20 +108,26 @@ fn pull(repository: &Repository, offline: bool) -> Result<()> {
 /// Whether a model's weights fit the network that its config names.
 fn verdict(model: &Path, config: &Path) -> Result<String> {
     let text = std::fs::read_to_string(config).with_context(|| config.display().to_string())?;
-    let json: serde_json::Value = serde_json::from_str(&text).with_context(|| config.display().to_string())?;
+    let json: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| config.display().to_string())?;
     let Some(architecture) = json["architecture"].as_str() else {
         return Ok("config.json names no architecture, so the tensors were not checked".to_owned());
     };
     let classes = json["num_classes"].as_u64().or_else(|| json["pretrained_cfg"]["num_classes"].as_u64());
     if !NAMES.contains(&architecture) {
-        return Ok(format!("`{architecture}` is none of this program's networks; the tensors were not checked"));
+        return Ok(format!(
+            "`{architecture}` is none of this program's networks; the tensors were not checked"
+        ));
     }
     let classes = classes.and_then(|classes| usize::try_from(classes).ok()).filter(|&classes| classes > 0);
     let network = Network::new(&*named(architecture, classes.unwrap_or(1), false), 0, &Device::Cpu)?;
     let loaded = state_dict::load(model, &network.parameters, network.backbone().head_name())?;
     Ok(match loaded.classifier {
         LoadedClassifier::Drawn { file, network } if classes.is_some() => {
-            format!("{architecture}: {} tensors fit; the classifier has {file} classes, not {network}", loaded.tensors)
+            format!(
+                "{architecture}: {} tensors fit; the classifier has {file} classes, not {network}",
+                loaded.tensors
+            )
         }
         LoadedClassifier::Taken => {
             format!("{architecture}, {} classes: all {} tensors fit", classes.unwrap_or(1), loaded.tensors)

@@ -64,7 +64,11 @@ pub fn load(path: &Path, parameters: &Parameters, head: &str) -> Result<Loaded> 
     let network = parameters.entries();
     let fits = |name: &str, tensor: &Tensor, view: &TensorView<'_>| {
         let (found, expected) = (shape(name, view), tensor.dims());
-        if found == expected { Ok(()) } else { Err(broken(format!("`{name}` is {found:?}; expected {expected:?}"))) }
+        if found == expected {
+            Ok(())
+        } else {
+            Err(broken(format!("`{name}` is {found:?}; expected {expected:?}")))
+        }
     };
     let mut taken = Vec::new();
     let classifier = classifier(&network, &mut file, head, &fits, &mut taken)?;
@@ -81,9 +85,9 @@ pub fn load(path: &Path, parameters: &Parameters, head: &str) -> Result<Loaded> 
     if let Some(name) = file.keys().next() {
         return Err(broken(format!("holds `{name}`, which this network does not have")));
     }
-    let values = taken.iter().map(|(tensor, view)| {
-        view.load(tensor.device())?.to_dtype(tensor.dtype())?.reshape(tensor.shape())
-    });
+    let values = taken
+        .iter()
+        .map(|(tensor, view)| view.load(tensor.device())?.to_dtype(tensor.dtype())?.reshape(tensor.shape()));
     // All are read before the first is written.
     let values: Vec<Tensor> = values.collect::<Result<_, _>>()?;
     for ((tensor, _), value) in taken.iter().zip(values) {
@@ -142,7 +146,9 @@ fn classifier<'a, 'b>(
 /// `weight` or `bias`, if that is a tensor of a head.
 fn head_part<'a>(name: &'a str, head: &str) -> Option<&'a str> {
     let heads = TWO_HEADS.into_iter().chain([head]);
-    heads.filter_map(|head| name.strip_prefix(head)?.strip_prefix('.')).find(|part| ["weight", "bias"].contains(part))
+    heads
+        .filter_map(|head| name.strip_prefix(head)?.strip_prefix('.'))
+        .find(|part| ["weight", "bias"].contains(part))
 }
 
 /// A network as a safetensors file with timm's names: the one-hot head as `head`, without the mixup head and without the norm
@@ -230,13 +236,15 @@ mod tests {
 
     #[test]
     fn a_classifier_of_other_classes_stays_as_it_was_drawn() {
-        let (folder, trained, new) = (tempfile::tempdir().unwrap(), network(10, true, 1), network(7, false, 2));
+        let (folder, trained, new) =
+            (tempfile::tempdir().unwrap(), network(10, true, 1), network(7, false, 2));
         let own = |network: &Network| network.parameters.get("fc.weight").unwrap().to_vec2::<f32>().unwrap();
         let before = own(&new);
         let loaded = load(&file(&folder, &trained, &[]), &new.parameters, "fc").unwrap();
         assert_eq!(loaded.classifier, LoadedClassifier::Drawn { file: 10, network: 7 });
         assert_eq!(own(&new), before);
-        let first = |network: &Network| network.parameters.get("conv1.weight").unwrap().flatten_all().unwrap();
+        let first =
+            |network: &Network| network.parameters.get("conv1.weight").unwrap().flatten_all().unwrap();
         assert_eq!(first(&new).to_vec1::<f32>().unwrap(), first(&trained).to_vec1::<f32>().unwrap());
         let headless = file(&folder, &trained, &[("fc.weight", None), ("fc.bias", None)]);
         let loaded = load(&headless, &new.parameters, "fc").unwrap();
@@ -245,7 +253,8 @@ mod tests {
 
     #[test]
     fn a_tensor_that_does_not_fit_is_named_and_nothing_is_changed() {
-        let (folder, trained, new) = (tempfile::tempdir().unwrap(), network(10, true, 1), network(10, false, 2));
+        let (folder, trained, new) =
+            (tempfile::tempdir().unwrap(), network(10, true, 1), network(10, false, 2));
         let before = logits(&new.fixed);
         let message = |changes: &[(&str, Option<Tensor>)]| {
             let path = file(&folder, &trained, changes);
@@ -259,7 +268,10 @@ mod tests {
         assert!(message(&[("layer4.0.conv1.weight", zeros(&[2]))]).ends_with(extra));
         let shape = "`conv1.weight` is [16, 3, 7, 7]; expected [16, 3, 3, 3]";
         assert!(message(&[("conv1.weight", zeros(&[16, 3, 7, 7]))]).ends_with(shape));
-        assert!(message(&[("fc.weight", zeros(&[10, 65]))]).ends_with("`fc.weight` is [10, 65]; expected [10, 64]"));
+        assert!(
+            message(&[("fc.weight", zeros(&[10, 65]))])
+                .ends_with("`fc.weight` is [10, 65]; expected [10, 64]")
+        );
         let path = folder.path().join("cut.safetensors");
         std::fs::write(&path, &export(&trained.parameters, "fc").unwrap()[..1000]).unwrap();
         let message = load(&path, &new.parameters, "fc").unwrap_err().to_string();
@@ -268,7 +280,8 @@ mod tests {
 
     #[test]
     fn counters_are_ignored_and_halves_converted() {
-        let (folder, trained, new) = (tempfile::tempdir().unwrap(), network(10, false, 1), network(10, false, 2));
+        let (folder, trained, new) =
+            (tempfile::tempdir().unwrap(), network(10, false, 1), network(10, false, 2));
         let half = trained.parameters.get("conv1.weight").unwrap().detach().to_dtype(DType::F16).unwrap();
         let counter = Tensor::new(7i64, &Device::Cpu).unwrap();
         let changes = [("bn1.num_batches_tracked", Some(counter)), ("conv1.weight", Some(half.clone()))];
