@@ -8,7 +8,7 @@ use ureq::http;
 use ureq::http::Method;
 
 use crate::refusal::{Refusal, What, hidden};
-use crate::settings::Settings;
+use crate::settings::{Settings, Token};
 use crate::{Error, Repository, Result};
 
 /// How long a server may take to accept a connection, to take the next bytes, or to send them.
@@ -80,7 +80,7 @@ impl Answer {
 }
 
 /// How one try failed.
-struct Failure {
+pub(crate) struct Failure {
     error: Error,
     /// Whether the server did surely nothing.
     refused: bool,
@@ -88,6 +88,28 @@ struct Failure {
     passing: bool,
     /// How long the server wants to be left alone.
     wait: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure that stays one.
+    pub(crate) fn lasting(error: Error) -> Self {
+        Self { error, refused: false, passing: false, wait: None }
+    }
+
+    /// A connection that didn't come about or was lost.
+    pub(crate) fn lost(error: Error) -> Self {
+        Self { error, refused: false, passing: true, wait: None }
+    }
+
+    /// An answer that isn't success.
+    pub(crate) fn refused(refusal: &Refusal<'_>, what: What<'_>, token: Option<&Token>) -> Self {
+        Self {
+            error: refusal.to_error(what, token),
+            refused: matches!(refusal.status, 429 | 503),
+            passing: matches!(refusal.status, 408 | 429 | 500 | 502..=504),
+            wait: refusal.wait,
+        }
+    }
 }
 
 impl Http {
@@ -133,14 +155,22 @@ impl Http {
 
     /// Sends a request until it succeeds or another try is of no use. `sent` hears how much of the body has gone.
     pub(crate) fn send(&self, request: &Request<'_>, sent: &mut dyn FnMut(u64)) -> Result<Answer> {
+        self.persist(request.repeat, &mut || self.followed(request, sent))
+    }
+
+    /// Tries until it succeeds or another try is of no use. Without `repeat`, what may have been heeded is not tried again.
+    pub(crate) fn persist<T>(
+        &self,
+        repeat: bool,
+        attempt: &mut dyn FnMut() -> Result<T, Failure>,
+    ) -> Result<T> {
         let mut tries = 0;
         loop {
-            let failure = match self.followed(request, sent) {
-                Ok(answer) => return Ok(answer),
+            let failure = match attempt() {
+                Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
-            let again =
-                failure.passing && (request.repeat || failure.refused) && tries < self.settings.retries;
+            let again = failure.passing && (repeat || failure.refused) && tries < self.settings.retries;
             let wait = failure.wait.unwrap_or_else(|| self.pause(tries));
             if !again || wait > PATIENCE {
                 return Err(failure.error);
@@ -216,7 +246,7 @@ impl Http {
         let text = error.to_string();
         let reason = hidden(text.trim_start_matches("io: "), self.settings.token.as_ref());
         let error = Error::Connection { what: what.to_string(), reason };
-        Failure { error, refused: false, passing, wait: None }
+        if passing { Failure::lost(error) } else { Failure::lasting(error) }
     }
 
     fn refused(&self, what: What<'_>, mut response: http::Response<ureq::Body>) -> Failure {
@@ -231,14 +261,12 @@ impl Http {
             message: header(&response, "x-error-message").or_else(|| json["error"].as_str()),
             wait,
         };
-        let error = refusal.into_error(what, self.settings.token.as_ref());
-        let passing = matches!(status, 408 | 429 | 500 | 502..=504);
-        Failure { error, refused: matches!(status, 429 | 503), passing, wait }
+        Failure::refused(&refusal, what, self.settings.token.as_ref())
     }
 }
 
 fn unusable(what: What<'_>, reason: &str) -> Failure {
-    Failure { error: Error::answer(&what.to_string(), reason), refused: false, passing: false, wait: None }
+    Failure::lasting(Error::answer(&what.to_string(), reason))
 }
 
 fn header<'a>(response: &'a http::Response<ureq::Body>, name: &str) -> Option<&'a str> {

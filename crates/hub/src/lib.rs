@@ -24,14 +24,13 @@ mod digest;
 mod error;
 mod http;
 mod lfs;
+mod partial;
 mod plan;
 mod pull;
 mod push;
 mod refusal;
 mod repository;
 mod settings;
-
-use std::time::Duration;
 
 use hf_hub::{HFClient, HFClientSync, HFError};
 
@@ -80,34 +79,36 @@ impl Hub {
         Ok(Self { http: http::Http::new(&settings)?, settings })
     }
 
-    /// A client for the management of repositories, unless the Hub isn't to be asked.
+    /// `hf-hub`'s client, unless the Hub isn't to be asked.
     fn client(&self, what: What<'_>) -> Result<HFClientSync> {
         let settings = &self.settings;
         if settings.offline {
             return Err(Error::Offline { what: what.to_string(), cache: settings.cache.clone() });
         }
-        // By itself it has no time limit, and would wait for a dead server for ever.
-        let requests = reqwest::Client::builder()
-            .connect_timeout(http::PATIENCE)
-            .read_timeout(http::PATIENCE)
-            .user_agent(http::USER_AGENT)
-            .build();
-        let requests = requests.map_err(|error| self.failed(&error.into(), what))?;
-        // Without a token it would look for one itself. A line break is none that can be sent.
-        let token = settings.token.as_ref().map_or("\n", Token::secret);
-        HFClient::builder()
-            .client(requests)
-            .endpoint(&settings.endpoint)
-            .token(token)
-            .cache_dir(&settings.cache)
-            .retry_max_attempts(settings.retries as usize)
-            .retry_base_delay(settings.backoff.min(Duration::from_secs(5)))
-            .build_sync()
-            .map_err(|error| self.failed(&error, what))
+        let build = || {
+            // By itself it has no time limit, and would wait for a dead server for ever.
+            let requests = reqwest::Client::builder()
+                .connect_timeout(http::PATIENCE)
+                .read_timeout(http::PATIENCE)
+                .user_agent(http::USER_AGENT)
+                .build()?;
+            // Without a token it would look for one itself. A line break is none that can be sent.
+            let token = settings.token.as_ref().map_or("\n", Token::secret);
+            let client = HFClient::builder().client(requests).endpoint(&settings.endpoint).token(token);
+            // It is asked again here, after the wait that the server wants.
+            client.cache_dir(&settings.cache).retry_max_attempts(0).build_sync()
+        };
+        self.asked(what, false, &mut || build())
     }
 
-    /// An error of that client in the words of this crate.
-    fn failed(&self, error: &HFError, what: What<'_>) -> Error {
-        refusal::of_client(error, what, self.settings.token.as_ref())
+    /// What `hf-hub` answers, asked again where that helps, with errors in the words of this crate.
+    fn asked<T>(
+        &self,
+        what: What<'_>,
+        repeat: bool,
+        ask: &mut dyn FnMut() -> Result<T, HFError>,
+    ) -> Result<T> {
+        let token = self.settings.token.as_ref();
+        self.http.persist(repeat, &mut || ask().map_err(|error| refusal::of_client(&error, what, token)))
     }
 }

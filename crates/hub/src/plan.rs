@@ -90,7 +90,7 @@ impl Hub {
         }
         let what = What { repository, subject: "looking the model up" };
         let model = self.client(what)?.model(repository.owner(), repository.name());
-        let found = match model.info().send().map_err(|error| self.failed(&error, what)) {
+        let found = match self.asked(what, true, &mut || model.info().send()) {
             Ok(found) => found,
             // The Hub doesn't tell a stranger a private model from one that isn't there.
             Err(Error::NoRepository { .. }) => return Ok(nothing),
@@ -98,8 +98,8 @@ impl Hub {
             Err(error) => return Err(error),
         };
         let private = Some(found.private.unwrap_or(false));
-        let at_revision = model.info().revision(repository.revision()).send();
-        let (info, branch) = match at_revision.map_err(|error| self.failed(&error, what)) {
+        let mut at_revision = || model.info().revision(repository.revision()).send();
+        let (info, branch) = match self.asked(what, true, &mut at_revision) {
             Ok(info) => (info, true),
             // A new branch begins where `main` is.
             Err(Error::NoRevision { .. }) => (found, false),

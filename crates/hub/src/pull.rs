@@ -1,14 +1,14 @@
 //! Downloads: a file gets its name only when it is whole and has the digest that the Hub says.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use ureq::http::Method;
 
 use crate::cache::{Cache, is_commit};
 use crate::digest::Digest;
-use crate::http::{Answer, Follow, Request};
+use crate::http::{Follow, Request};
+use crate::partial::Partial;
 use crate::refusal::What;
 use crate::{Error, Hub, Progress, Repository, Result};
 
@@ -102,8 +102,7 @@ impl Hub {
         let what = What { repository, subject: MODEL };
         let client = self.client(what)?;
         let model = client.model(repository.owner(), repository.name());
-        let info = model.info().revision(repository.revision()).send();
-        let info = info.map_err(|error| self.failed(&error, what))?;
+        let info = self.asked(what, true, &mut || model.info().revision(repository.revision()).send())?;
         let commit = info.sha.filter(|commit| is_commit(commit));
         let commit = commit.ok_or_else(|| Error::answer(&what.to_string(), "no commit"))?;
         let files = info.siblings.unwrap_or_default().into_iter().map(|file| file.rfilename).collect();
@@ -187,64 +186,48 @@ impl Hub {
         cache.link(commit, file, &remote.digest)
     }
 
-    /// Makes `partial` whole and compares its digest. What was begun is gone on with; if that turns out wrong, it is begun
-    /// anew, once.
+    /// Makes the file at `path` whole and compares its digest. What was begun is gone on with; if that can't be, or turns out
+    /// to be of another file, it is begun anew.
     fn complete(
         &self,
         mut request: Request<'_>,
         remote: &Remote,
-        partial: &Path,
+        path: &Path,
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
-        let mut file = open(partial).map_err(Error::at(partial))?;
-        let mut resumed = length(&file, partial)? > 0;
+        let mut partial = Partial::open(path, remote.size)?;
         let mut tries = 0;
         loop {
-            let mut have = length(&file, partial)?;
-            if have > remote.size {
-                file.set_len(0).map_err(Error::at(partial))?;
-                have = 0;
-            }
-            if have < remote.size {
-                request.headers = range(have);
+            if !partial.is_full() {
+                request.headers = partial.range();
                 let answer = self.http.send(&request, &mut |_| {});
-                let received = answer.and_then(|answer| {
-                    receive(answer, &request.what, remote.size, have, &mut file, partial, progress)
-                });
-                have = match received {
-                    // What there is can't be gone on with.
-                    Err(Error::Answer { .. } | Error::Refused { status: 416, .. }) if have > 0 && resumed => {
-                        resumed = false;
-                        file.set_len(0).map_err(Error::at(partial))?;
+                match answer.and_then(|answer| partial.receive(answer, request.what, progress)) {
+                    Err(Error::Answer { .. } | Error::Refused { status: 416, .. }) if partial.have > 0 => {
+                        partial.cut(0)?;
                         continue;
                     }
                     received => received?,
-                };
-            }
-            if have < remote.size {
-                if tries == self.settings.retries {
-                    let (what, expected) = (request.what.to_string(), remote.size);
-                    return Err(Error::Cut { what, received: have, expected });
                 }
-                tracing::warn!(what = %request.what, have, of = remote.size, "the connection ended, going on");
-                std::thread::sleep(self.http.pause(tries));
-                resumed |= have > 0;
-                tries += 1;
-                continue;
             }
-            file.sync_all().map_err(Error::at(partial))?;
-            let found = remote.digest.of_file(partial).map_err(Error::at(partial))?;
-            if found == remote.digest {
-                return Ok(());
+            if partial.is_full() {
+                partial.flush()?;
+                let found = remote.digest.of_file(path).map_err(Error::at(path))?;
+                if found == remote.digest {
+                    return Ok(());
+                }
+                if !partial.pieced {
+                    fs::remove_file(path).map_err(Error::at(path))?;
+                    let (found, expected) = (found.as_str().to_owned(), remote.digest.as_str().to_owned());
+                    return Err(Error::Digest { what: request.what.to_string(), found, expected });
+                }
+                partial.cut(0)?;
+            } else if tries >= self.settings.retries {
+                let (what, received) = (request.what.to_string(), partial.have);
+                return Err(Error::Cut { what, received, expected: remote.size });
             }
-            file.set_len(0).map_err(Error::at(partial))?;
-            if !std::mem::take(&mut resumed) {
-                drop(file);
-                fs::remove_file(partial).map_err(Error::at(partial))?;
-                let (found, expected) = (found.as_str().to_owned(), remote.digest.as_str().to_owned());
-                return Err(Error::Digest { what: request.what.to_string(), found, expected });
-            }
-            tracing::warn!(what = %request.what, "what had come is of another file, beginning anew");
+            tracing::warn!(what = %request.what, have = partial.have, of = remote.size, "going on");
+            std::thread::sleep(self.http.pause(tries));
+            tries += 1;
         }
     }
 }
@@ -267,51 +250,4 @@ fn holds(blob: &Path, digest: &Digest) -> Result<bool> {
         return Ok(false);
     }
     Ok(digest.of_file(blob).map_err(Error::at(blob))? == *digest)
-}
-
-fn open(partial: &Path) -> std::io::Result<File> {
-    if let Some(folder) = partial.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    File::options().create(true).truncate(false).read(true).write(true).open(partial)
-}
-
-fn length(file: &File, path: &Path) -> Result<u64> {
-    Ok(file.metadata().map_err(Error::at(path))?.len())
-}
-
-fn range(have: u64) -> Vec<(String, String)> {
-    if have == 0 { Vec::new() } else { vec![("range".to_owned(), format!("bytes={have}-"))] }
-}
-
-/// Appends an answer's body to what there is, and returns how much there is then. A server that sends the whole file
-/// although it was asked for the rest is heeded.
-fn receive(
-    answer: Answer,
-    what: &What<'_>,
-    size: u64,
-    have: u64,
-    file: &mut File,
-    path: &Path,
-    progress: &mut dyn FnMut(u64),
-) -> Result<u64> {
-    let rest = answer.status() == 206;
-    let sent = answer.header("content-range").unwrap_or_default();
-    if rest && sent != format!("bytes {have}-{}/{size}", size - 1) {
-        let reason = format!("the bytes `{sent}`, expected `bytes {have}-{}/{size}`", size - 1);
-        return Err(Error::answer(&what.to_string(), reason));
-    }
-    let mut have = if rest { have } else { 0 };
-    file.set_len(have).map_err(Error::at(path))?;
-    file.seek(SeekFrom::Start(have)).map_err(Error::at(path))?;
-    let (mut body, mut buffer) = (answer.into_reader(), vec![0; 1 << 16]);
-    while have < size {
-        // A connection that is lost here is no error yet: the caller goes on from what has come.
-        let Ok(read @ 1..) = body.read(&mut buffer) else { break };
-        let kept = read.min((size - have) as usize);
-        file.write_all(&buffer[..kept]).map_err(Error::at(path))?;
-        have += kept as u64;
-        progress(have);
-    }
-    Ok(have)
 }

@@ -108,17 +108,20 @@ impl Hub {
         let repository = &plan.repository;
         let client = self.client(what)?;
         if plan.private.is_none() {
-            let id = repository.id();
-            let create = client.create_repository().repo_id(&id).repo_type(RepoTypeModel);
-            let created = create.private(options.private).send();
-            created
-                .map_err(|error| self.failed(&error, What { repository, subject: "creating the model" }))?;
+            let (id, what) = (repository.id(), What { repository, subject: "creating the model" });
+            self.asked(what, true, &mut || {
+                let create = client.create_repository().repo_id(&id).repo_type(RepoTypeModel);
+                create.private(options.private).exist_ok(true).send()
+            })?;
         }
         let now = self.standing(repository)?;
+        if options.private && now.private == Some(false) {
+            return Err(Error::Public { repository: repository.id() });
+        }
         if !now.branch {
             let model = client.model(repository.owner(), repository.name());
-            let made = model.create_branch().branch(repository.revision()).send();
-            made.map_err(|error| self.failed(&error, What { repository, subject: "creating the branch" }))?;
+            let what = What { repository, subject: "creating the branch" };
+            self.asked(what, false, &mut || model.create_branch().branch(repository.revision()).send())?;
         }
         Ok(now.head)
     }

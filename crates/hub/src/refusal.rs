@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hf_hub::HFError;
 
+use crate::http::Failure;
 use crate::settings::Token;
 use crate::{Error, Repository};
 
@@ -36,7 +37,7 @@ pub(crate) struct Refusal<'a> {
 
 impl Refusal<'_> {
     /// The error that says what to do about it.
-    pub(crate) fn into_error(self, what: What<'_>, token: Option<&Token>) -> Error {
+    pub(crate) fn to_error(&self, what: What<'_>, token: Option<&Token>) -> Error {
         let repository = what.repository.id();
         let message = words(self.message, token);
         let (status, words) = (self.status, what.to_string());
@@ -77,7 +78,7 @@ pub(crate) fn hidden(text: &str, token: Option<&Token>) -> String {
 }
 
 /// The same of an error of `hf-hub`, whose own words hold addresses and bodies.
-pub(crate) fn of_client(error: &HFError, what: What<'_>, token: Option<&Token>) -> Error {
+pub(crate) fn of_client(error: &HFError, what: What<'_>, token: Option<&Token>) -> Failure {
     let context = match error {
         HFError::Http { context }
         | HFError::AuthRequired { context }
@@ -95,17 +96,20 @@ pub(crate) fn of_client(error: &HFError, what: What<'_>, token: Option<&Token>) 
             _ => None,
         };
         let (code, message) = (context.error_code.as_deref(), context.server_message.as_deref());
-        return Refusal { status: context.status.as_u16(), code, message, wait }.into_error(what, token);
+        let refusal = Refusal { status: context.status.as_u16(), code, message, wait };
+        return Failure::refused(&refusal, what, token);
     }
     match error {
         HFError::Request { source, .. } if source.is_decode() => {
-            Error::answer(&what.to_string(), hidden(&innermost(source), token))
+            Failure::lasting(Error::answer(&what.to_string(), hidden(&innermost(source), token)))
         }
         HFError::Request { source, .. } => {
-            Error::Connection { what: what.to_string(), reason: hidden(&innermost(source), token) }
+            let reason = hidden(&innermost(source), token);
+            Failure::lost(Error::Connection { what: what.to_string(), reason })
         }
         other => {
-            Error::answer(&what.to_string(), words(Some(&other.to_string()), token).replacen(": ", "", 1))
+            let words = words(Some(&other.to_string()), token);
+            Failure::lasting(Error::answer(&what.to_string(), words.trim_start_matches(": ")))
         }
     }
 }
