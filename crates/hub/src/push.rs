@@ -115,6 +115,10 @@ impl Hub {
             })?;
         }
         let now = self.standing(repository)?;
+        // The Hub takes one that is there for made, also one that can't be seen.
+        if now.private.is_none() {
+            return Err(Error::NoRepository { repository: repository.id() });
+        }
         if options.private && now.private == Some(false) {
             return Err(Error::Public { repository: repository.id() });
         }
