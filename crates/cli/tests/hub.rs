@@ -24,7 +24,7 @@ fn hub(server: &Server, home: &Path, arguments: &[&str]) -> Command {
 }
 
 fn text(command: Command) -> String {
-    String::from_utf8(succeed(command).stdout).unwrap()
+    String::from_utf8_lossy(&succeed(command).stdout).into_owned()
 }
 
 #[test]

@@ -46,12 +46,12 @@ impl Shard {
     /// The position of the image column: `bytes` of a struct, or a plain column of bytes.
     pub(super) fn image_column(&self) -> Result<usize> {
         let nested = IMAGES.iter().map(|name| format!("{name}.bytes"));
-        self.first_column(nested.chain(IMAGES.iter().map(ToString::to_string)).collect())
+        self.first_column(&nested.chain(IMAGES.iter().map(ToString::to_string)).collect::<Vec<_>>())
     }
 
     /// The position of the label column.
     pub(super) fn label_column(&self) -> Result<usize> {
-        self.first_column(LABELS.iter().map(ToString::to_string).collect())
+        self.first_column(&LABELS.map(str::to_owned))
     }
 
     /// The name of the column at a position.
@@ -61,16 +61,16 @@ impl Shard {
 
     /// The position of a leaf column, by its path with dots.
     pub(super) fn column(&self, name: &str) -> Result<usize> {
-        self.first_column(vec![name.to_owned()])
+        self.first_column(&[name.to_owned()])
     }
 
     /// The first of these columns that there is.
-    fn first_column(&self, names: Vec<String>) -> Result<usize> {
+    fn first_column(&self, names: &[String]) -> Result<usize> {
         let schema = self.reader.metadata().file_metadata().schema_descr();
         let position =
             |name: &String| schema.columns().iter().position(|column| column.path().string() == *name);
         let found = names.iter().find_map(position);
-        found.ok_or_else(|| match &names[..] {
+        found.ok_or_else(|| match names {
             [name] => self.wrong(format!("there is no column `{name}`")),
             _ => self.wrong(format!("there is none of the columns {}", names.join(", "))),
         })

@@ -52,7 +52,7 @@ pub(crate) fn list(tree: &Tree, split: Split) -> Result<Listing> {
     };
     let words = ["words.txt", "LOC_synset_mapping.txt"].into_iter().find(|words| tree.has_file(words));
     if let Some(words) = words {
-        listing.class_names = readable(std::mem::take(&mut listing.class_names), &Table::read(tree, words)?)?;
+        listing.class_names = readable(&listing.class_names, &Table::read(tree, words)?)?;
     }
     Ok(listing)
 }
@@ -137,14 +137,14 @@ fn is_wnid(name: &str) -> bool {
 
 /// The first word that a list of words (`n01440764 tench, Tinca tinca`) has for each wnid; where two classes would be
 /// called alike, each also has its wnid.
-pub(crate) fn readable(wnids: Vec<String>, words: &Table) -> Result<Vec<String>> {
+pub(crate) fn readable(wnids: &[String], words: &Table) -> Result<Vec<String>> {
     let mut known: HashMap<&str, &str> = HashMap::new();
     for line in words.lines() {
         let (wnid, words) = line.cut(if line.text.contains('\t') { '\t' } else { ' ' })?;
         known.insert(wnid, words.split(',').next().unwrap_or(words).trim());
     }
     let mut uses: HashMap<&str, usize> = HashMap::new();
-    for wnid in &wnids {
+    for wnid in wnids {
         *uses.entry(known.get(wnid.as_str()).copied().unwrap_or(wnid)).or_default() += 1;
     }
     let names = wnids.iter().map(|wnid| match known.get(wnid.as_str()) {

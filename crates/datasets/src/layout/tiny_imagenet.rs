@@ -43,7 +43,7 @@ pub(crate) fn list(tree: &Tree, split: Split) -> Result<Listing> {
         Split::Test => annotated(tree, &wnids)?,
     };
     if tree.has_file("words.txt") {
-        listing.class_names = readable(wnids, &Table::read(tree, "words.txt")?)?;
+        listing.class_names = readable(&wnids, &Table::read(tree, "words.txt")?)?;
     }
     Ok(listing)
 }

@@ -1,4 +1,5 @@
 //! Downloads and uploads against a Hub in memory, with every way in which it may fail.
+#![allow(clippy::unwrap_used, reason = "a failure of a helper is the failure of its test")]
 
 mod pull;
 mod push;

@@ -2,6 +2,7 @@
 //!
 //! It speaks as the real one does: entity tags, redirects, ranges, large file storage, commits as lines of JSON, the error
 //! codes. A [`Fault`] makes it fail as networks and servers do.
+#![allow(clippy::unwrap_used, reason = "only tests use it, and each failure is theirs")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
