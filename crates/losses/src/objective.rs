@@ -12,7 +12,7 @@ pub struct Components {
     /// Eq. 4 of the student on the linear mix.
     pub mce: Option<Tensor>,
     /// Eq. 2 of the student on the images.
-    pub clean: Tensor,
+    pub clean: Option<Tensor>,
     /// Eq. 3 of the student on the generator's mix.
     pub amce_mb_student: Option<Tensor>,
     /// Eq. 3 of the teacher on the generator's mix.
@@ -39,38 +39,14 @@ impl Objective {
         if self.reads_linear_mix(n) { [1.0, alpha, 1.0 - alpha] } else { [1.0, 0.0, 1.0] }
     }
 
-    /// What the classifier descends: `amce_bb + alpha mce + (1 - alpha) clean`; published, with two images,
-    /// `amce_bb + clean`. `n` is the number of images in a mix.
-    ///
-    /// # Errors
-    /// If `mce` is needed and absent.
-    pub fn classifier(self, losses: &Components, n: usize, alpha: f64) -> Result<Tensor> {
-        let [mixed, linear, clean] = self.classifier_weights(n, alpha);
-        let total = ((&losses.amce_bb * mixed)? + (&losses.clean * clean)?)?;
-        if linear == 0.0 {
-            return Ok(total);
-        }
-        total + (needed(losses.mce.as_ref(), "mce")? * linear)?
-    }
-
-    /// What the generator descends (Eq. 11): in the paper `-(amce_mb_student - beta amce_mb_teacher + (1 - beta) cosine)`;
-    /// published `-beta amce_mb_teacher + (1 - beta) cosine` on an adversarial iteration, else `amce_mb_teacher`.
-    ///
-    /// # Errors
-    /// If `amce_mb_student` or `cosine` is needed and absent.
-    pub fn generator(self, losses: &Components, beta: f64, adversarial: bool) -> Result<Tensor> {
-        let teacher = &losses.amce_mb_teacher;
+    /// The weights of `amce_mb_student`, `amce_mb_teacher` and `cosine` in what the generator descends (Eq. 11): in the
+    /// paper `-(amce_mb_student - beta amce_mb_teacher + (1 - beta) cosine)`; published
+    /// `-beta amce_mb_teacher + (1 - beta) cosine` on an adversarial iteration, else `amce_mb_teacher`.
+    pub fn generator_weights(self, beta: f64, adversarial: bool) -> [f64; 3] {
         match self {
-            Self::Paper => {
-                let student = needed(losses.amce_mb_student.as_ref(), "amce_mb_student")?;
-                let cosine = needed(losses.cosine.as_ref(), "cosine")?;
-                ((teacher * beta)? - student)? - (cosine * (1.0 - beta))?
-            }
-            Self::Published if adversarial => {
-                let cosine = needed(losses.cosine.as_ref(), "cosine")?;
-                (cosine * (1.0 - beta))? - (teacher * beta)?
-            }
-            Self::Published => Ok(teacher.clone()),
+            Self::Paper => [-1.0, beta, beta - 1.0],
+            Self::Published if adversarial => [0.0, -beta, 1.0 - beta],
+            Self::Published => [0.0, 1.0, 0.0],
         }
     }
 
@@ -80,10 +56,43 @@ impl Objective {
     }
 }
 
-fn needed<'a>(loss: Option<&'a Tensor>, name: &str) -> Result<&'a Tensor> {
-    match loss {
-        Some(loss) => Ok(loss),
-        None => bail!("the objective needs the component `{name}`"),
+impl Components {
+    /// What the classifier descends, by the weights of `amce_bb`, `mce` and `clean`.
+    ///
+    /// # Errors
+    /// If a component has a weight and is absent.
+    pub fn classifier(&self, [mixed, linear, clean]: [f64; 3]) -> Result<Tensor> {
+        weighted(&[
+            ("amce_bb", Some(&self.amce_bb), mixed),
+            ("clean", self.clean.as_ref(), clean),
+            ("mce", self.mce.as_ref(), linear),
+        ])
+    }
+
+    /// What the generator descends, by the weights of `amce_mb_student`, `amce_mb_teacher` and `cosine`.
+    ///
+    /// # Errors
+    /// If a component has a weight and is absent, or none has a weight.
+    pub fn generator(&self, [student, teacher, cosine]: [f64; 3]) -> Result<Tensor> {
+        weighted(&[
+            ("amce_mb_teacher", Some(&self.amce_mb_teacher), teacher),
+            ("amce_mb_student", self.amce_mb_student.as_ref(), student),
+            ("cosine", self.cosine.as_ref(), cosine),
+        ])
+    }
+}
+
+/// The sum of named losses by their weights; those of no weight aren't read.
+fn weighted(losses: &[(&str, Option<&Tensor>, f64)]) -> Result<Tensor> {
+    let mut total: Option<Tensor> = None;
+    for &(name, loss, weight) in losses.iter().filter(|(.., weight)| *weight != 0.0) {
+        let Some(loss) = loss else { bail!("the objective needs the component `{name}`") };
+        let term = (loss * weight)?;
+        total = Some(total.map_or(Ok(term.clone()), |total| total + term)?);
+    }
+    match total {
+        Some(total) => Ok(total),
+        None => bail!("the objective has no term left"),
     }
 }
 
@@ -124,7 +133,7 @@ mod tests {
         Ok(Components {
             amce_bb: scalar(1.0)?,
             mce: Some(scalar(2.0)?),
-            clean: scalar(4.0)?,
+            clean: Some(scalar(4.0)?),
             amce_mb_student: Some(scalar(8.0)?),
             amce_mb_teacher: scalar(16.0)?,
             cosine: Some(scalar(0.5)?),
@@ -135,23 +144,24 @@ mod tests {
     fn the_objectives_are_those_of_the_definitions() -> Result<()> {
         let losses = components()?;
         let value = |loss: Result<Tensor>| loss?.to_scalar::<f32>();
-        assert_eq!(value(Objective::Paper.classifier(&losses, 2, 0.25))?, 4.5);
-        assert_eq!(value(Objective::Published.classifier(&losses, 3, 0.25))?, 4.5);
-        assert_eq!(value(Objective::Published.classifier(&losses, 2, 0.25))?, 5.0);
-        assert_eq!(value(Objective::Paper.generator(&losses, 0.25, false))?, -4.375);
-        assert_eq!(value(Objective::Published.generator(&losses, 0.25, true))?, -3.625);
-        assert_eq!(value(Objective::Published.generator(&losses, 0.25, false))?, 16.0);
+        let (paper, published) = (Objective::Paper, Objective::Published);
+        assert_eq!(value(losses.classifier(paper.classifier_weights(2, 0.25)))?, 4.5);
+        assert_eq!(value(losses.classifier(published.classifier_weights(3, 0.25)))?, 4.5);
+        assert_eq!(value(losses.classifier(published.classifier_weights(2, 0.25)))?, 5.0);
+        assert_eq!(value(losses.generator(paper.generator_weights(0.25, false)))?, -4.375);
+        assert_eq!(value(losses.generator(published.generator_weights(0.25, true)))?, -3.625);
+        assert_eq!(value(losses.generator(published.generator_weights(0.25, false)))?, 16.0);
         Ok(())
     }
 
     #[test]
     fn a_missing_component_is_named() -> Result<()> {
         let losses = Components { mce: None, amce_mb_student: None, ..components()? };
-        assert!(Objective::Published.classifier(&losses, 2, 0.5).is_ok());
-        let error = Objective::Published.classifier(&losses, 3, 0.5).map_err(|e| e.to_string());
-        assert!(error.is_err_and(|e| e.contains("`mce`")));
-        let error = Objective::Paper.generator(&losses, 0.5, true).map_err(|e| e.to_string());
-        assert!(error.is_err_and(|e| e.contains("`amce_mb_student`")));
+        assert!(losses.classifier([1.0, 0.0, 0.5]).is_ok());
+        let message = |loss: Result<Tensor>| loss.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(message(losses.classifier([1.0, 0.5, 0.5])).contains("`mce`"));
+        assert!(message(losses.generator([-1.0, 0.5, 0.0])).contains("`amce_mb_student`"));
+        assert!(message(losses.generator([0.0; 3])).contains("no term left"));
         Ok(())
     }
 

@@ -104,6 +104,9 @@ pub struct AdAutoMix {
     pub teacher_weight: f64,
     /// Which objective the generator has.
     pub objective: Objective,
+    /// Terms that are left out of both losses, as in the paper's ablation (Tables 5 and 8).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Term>,
     /// The published objective is adversarial at every step that this divides, the first included.
     pub adversarial_interval: usize,
     /// How probably a step trains the generator; always, where it isn't given.
@@ -117,6 +120,20 @@ pub struct AdAutoMix {
     pub feature_stage: usize,
     /// The generator of masks.
     pub generator: GeneratorNetwork,
+}
+
+/// A term of AdAutoMix's losses that can be left out (Eq. 11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Term {
+    /// The classifier's loss on plain pictures.
+    Clean,
+    /// The classifier's loss on the linear mix.
+    Linear,
+    /// The teacher's loss in the generator's objective.
+    Teacher,
+    /// The similarity of the teacher's logits in the generator's objective.
+    Cosine,
 }
 
 /// The two objectives of AdAutoMix's generator.

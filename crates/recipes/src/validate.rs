@@ -5,7 +5,7 @@ use std::fmt::Display;
 use crate::claim::{ClaimedNetwork, Head};
 use crate::error::Error;
 use crate::layers::Origins;
-use crate::method::{AdAutoMix, AutoMix, Dada, MarginRule, MeAda, Method};
+use crate::method::{AdAutoMix, AutoMix, Dada, MarginRule, MeAda, Method, Objective, Term};
 use crate::recipe::{Heads, Optimizer, OptimizerName, Recipe};
 
 /// Checks a recipe whose types are right.
@@ -202,7 +202,7 @@ impl Check<'_> {
             )
         };
         match &recipe.method {
-            Method::AdAutoMix(method) => self.adautomix(method),
+            Method::AdAutoMix(method) => self.adautomix(method, recipe.network.heads),
             Method::AutoMix(method) | Method::SAMix(method) => self.automix(method),
             Method::MeAda(method) => one_head().and(self.me_ada(method)),
             Method::Dada(method) => one_head().and(self.dada(method)),
@@ -235,11 +235,23 @@ impl Check<'_> {
         self.at_least_1(method.sub_policies, "method.sub_policies")
     }
 
-    fn adautomix(&self, method: &AdAutoMix) -> Result<(), Error> {
+    fn adautomix(&self, method: &AdAutoMix, heads: Heads) -> Result<(), Error> {
         self.that(method.images >= 2, "method.images", method.images, "2 or more")?;
         self.positive(method.beta_parameter, "method.beta_parameter")?;
         self.within(method.linear_weight, [0.0, 1.0], "method.linear_weight")?;
         self.within(method.teacher_weight, [0.0, 1.0], "method.teacher_weight")?;
+        self.that(
+            method.objective == Objective::Paper || !method.without.contains(&Term::Teacher),
+            "method.without",
+            "teacher",
+            "`method.objective` = \"paper\" with it: in the published objective the generator has nothing else",
+        )?;
+        self.that(
+            heads == Heads::One || !method.without.contains(&Term::Clean),
+            "method.without",
+            "clean",
+            "`network.heads` = \"one\" with it: the one-hot head would learn nothing",
+        )?;
         self.at_least_1(method.adversarial_interval, "method.adversarial_interval")?;
         self.within(method.generator_probability.unwrap_or(1.0), [0.0, 1.0], "method.generator_probability")?;
         self.within(method.margin, [0.0, 1.0], "method.margin")?;
@@ -357,6 +369,16 @@ mod tests {
             let message = refusal("quick/adautomix", overrides);
             assert!(message.contains(expected), "{message}");
         }
+        let message = refusal("quick/adautomix", &["method.without=[\"teacher\"]"]);
+        assert!(
+            message.contains("`method.without` is teacher; expected `method.objective` = \"paper\""),
+            "{message}"
+        );
+        let message = refusal("quick/adautomix", &["method.without=[\"clean\"]"]);
+        assert!(
+            message.contains("`method.without` is clean; expected `network.heads` = \"one\""),
+            "{message}"
+        );
         let message = refusal("quick/mixup", &["network.heads=two"]);
         assert!(message.contains("`network.heads` is \"two\"; expected \"one\""), "{message}");
         let message = refusal("quick/samix", &["method.mask_loss.annealing=linear"]);

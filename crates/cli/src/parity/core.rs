@@ -200,14 +200,15 @@ fn objective(case: &Case) -> Result<Outputs> {
     let components = Components {
         amce_bb: case.input("amce_bb")?,
         mce: case.find("in/mce"),
-        clean: case.input("clean")?,
+        clean: case.find("in/clean"),
         amce_mb_student: case.find("in/amce_mb_student"),
         amce_mb_teacher: case.input("amce_mb_teacher")?,
         cosine: case.find("in/cosine"),
     };
     let adversarial = case.optional("adversarial")?.unwrap_or(true);
-    let classifier = objective.classifier(&components, case.param("n")?, case.param("alpha")?)?;
-    let generator = objective.generator(&components, case.param("beta")?, adversarial)?;
+    let weights = objective.classifier_weights(case.param("n")?, case.param("alpha")?);
+    let classifier = components.classifier(weights)?;
+    let generator = components.generator(objective.generator_weights(case.param("beta")?, adversarial))?;
     let total = (&classifier + &generator)?;
     Ok(vec![("classifier".into(), classifier), ("generator".into(), generator), ("total".into(), total)])
 }

@@ -84,6 +84,7 @@ fn method(case: &Case) -> Result<Learned> {
         distinct_partners: false,
         alpha: case.param("alpha")?,
         beta: case.param("beta")?,
+        terms: [1.0; 4],
         objective: case.param::<String>("objective")?.parse::<Objective>()?,
         adversarial_interval: Some(2),
         margin: case.param("lam_margin")?,
@@ -130,13 +131,13 @@ fn of_iteration(iteration: &Iteration) -> Result<Outputs> {
         iteration;
     let mut outputs = vec![
         ("amce_bb".to_string(), components.amce_bb.clone()),
-        ("clean".to_string(), components.clean.clone()),
         ("amce_mb_teacher".to_string(), components.amce_mb_teacher.clone()),
         ("classifier".to_string(), classifier.clone()),
         ("generator".to_string(), generator.clone()),
         ("total".to_string(), (classifier + generator)?),
     ];
     let optional = [
+        ("clean", &components.clean),
         ("mce", &components.mce),
         ("amce_mb_student", &components.amce_mb_student),
         ("cosine", &components.cosine),

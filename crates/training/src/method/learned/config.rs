@@ -1,12 +1,12 @@
 //! The settings of methods that train a generator of masks.
 
-use adautomix_losses::Objective;
+use adautomix_losses::{Objective, adversarial};
 use adautomix_mixing::{
     Generator, GeneratorConfig, MarginRule, MaskLoss, MaskMaker, MixBlock, MixBlockConfig, Modulation,
     ValueInput,
 };
 use adautomix_ops::Interpolation;
-use adautomix_recipes as recipes;
+use adautomix_recipes::{self as recipes, Term};
 use candle_nn::VarBuilder;
 
 use crate::Result;
@@ -29,6 +29,9 @@ pub struct LearnedConfig {
     pub beta: f64,
     /// Which objective.
     pub objective: Objective,
+    /// 1, or 0 where it is left out, for the classifier's terms on linear mixes and plain pictures, and the generator's
+    /// terms of the teacher's loss and of the similarity.
+    pub terms: [f64; 4],
     /// The published objective is adversarial at every so many steps, never if there is none.
     pub adversarial_interval: Option<usize>,
     /// How probably a step trains the generator.
@@ -79,6 +82,19 @@ impl MaskMakerConfig {
 }
 
 impl LearnedConfig {
+    /// The weights of `amce_bb`, `mce` and `clean` for a mix of so many images.
+    pub(super) fn classifier_weights(&self, images: usize) -> [f64; 3] {
+        let [mixed, linear, clean] = self.objective.classifier_weights(images, self.alpha);
+        [mixed, self.terms[0] * linear, self.terms[1] * clean]
+    }
+
+    /// The weights of `amce_mb_student`, `amce_mb_teacher` and `cosine` at a step.
+    pub(super) fn generator_weights(&self, step: usize) -> [f64; 3] {
+        let adversarial = self.adversarial_interval.is_some_and(|interval| adversarial(step, interval));
+        let [student, teacher, cosine] = self.objective.generator_weights(self.beta, adversarial);
+        [student, self.terms[2] * teacher, self.terms[3] * cosine]
+    }
+
     /// The margin rule of a mix of so many images: that of two where `draw_images` has drawn two.
     pub(super) fn margin_rule(&self, images: usize) -> MarginRule {
         match self.margin_rule {
@@ -95,6 +111,7 @@ impl LearnedConfig {
     /// The settings of a recipe for AdAutoMix.
     pub fn adautomix(settings: &recipes::AdAutoMix, recipe: &recipes::Recipe, momentum: Momentum) -> Self {
         let generator = &settings.generator;
+        let terms = [Term::Linear, Term::Clean, Term::Teacher, Term::Cosine];
         Self {
             images: settings.images,
             draw_images: settings.draw_images,
@@ -109,6 +126,7 @@ impl LearnedConfig {
                 recipes::Objective::Published => Objective::Published,
                 recipes::Objective::Paper => Objective::Paper,
             },
+            terms: terms.map(|term| if settings.without.contains(&term) { 0.0 } else { 1.0 }),
             adversarial_interval: Some(settings.adversarial_interval),
             margin: settings.margin,
             margin_rule: match settings.margin_rule {
@@ -153,6 +171,7 @@ impl LearnedConfig {
             alpha: 0.0,
             beta: 1.0,
             objective: Objective::Published,
+            terms: [1.0; 4],
             adversarial_interval: None,
             margin: settings.margin,
             margin_rule: MarginRule::Pair,

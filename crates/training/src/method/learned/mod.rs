@@ -11,7 +11,7 @@ mod config;
 mod tests;
 
 use adautomix_backbones::{Classifier, Head, Pass};
-use adautomix_losses::{self as losses, Components, Objective, SmoothingMode, adversarial, gather_labels};
+use adautomix_losses::{self as losses, Components, Objective, SmoothingMode, gather_labels};
 use adautomix_mixing::{DrawPair, MaskMaker, apply_margin};
 use adautomix_ops::{linear_mix, mix_images};
 use adautomix_random::{Key, Purpose};
@@ -144,7 +144,7 @@ impl Learned {
             gradients.backward(&generator, 1.0, &self.generator_parameters.weights())?;
         }
         Ok(Iteration {
-            classifier: config.objective.classifier(&components, n, config.alpha)?,
+            classifier: components.classifier(config.classifier_weights(n))?,
             mask_loss: mask_loss.map(|loss| loss.detach()),
             generator: generator.detach(),
             components: detached(components),
@@ -162,13 +162,11 @@ impl Learned {
         draws: &DrawPair,
         step: usize,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        let config = &self.config;
-        let adversarial = config.adversarial_interval.is_some_and(|interval| adversarial(step, interval));
-        let objective = config.objective.generator(components, config.beta, adversarial)?;
+        let objective = components.generator(self.config.generator_weights(step))?;
         let Some(mask_loss) = self.generator.mask_loss(masks, &draws.generator.lambdas)? else {
             return Ok((objective, None));
         };
-        let total = (objective + (&mask_loss * config.mask_weight.at(step))?)?;
+        let total = (objective + (&mask_loss * self.config.mask_weight.at(step))?)?;
         Ok((total, Some(mask_loss)))
     }
 
@@ -198,7 +196,8 @@ impl Learned {
     }
 
     /// S1 to S3: the student on the pictures, on their linear mix, and on the generated mix. Each term is differentiated
-    /// on its own. Gives `clean`, `mce` and `amce_bb`.
+    /// on its own. Gives `clean`, `mce` and `amce_bb`; a term
+    /// that is left out costs no pass.
     fn train_student(
         &self,
         inputs: &Inputs,
@@ -206,10 +205,10 @@ impl Learned {
         blend: &Tensor,
         passes: &Passes,
         gradients: &mut Gradients,
-    ) -> Result<(Tensor, Option<Tensor>, Tensor)> {
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Tensor)> {
         let (config, draw) = (self.config, &draws.classifier);
-        let n = draw.lambdas.len();
-        let [mixed, linear, plain] = config.objective.classifier_weights(n, config.alpha);
+        let [mixed, linear, plain] = config.classifier_weights(draw.lambdas.len());
+        let [no_plain, no_linear] = [config.terms[1], config.terms[0]].map(|term| term == 0.0);
         let labels = gather_labels(&inputs.labels, &draw.partners)?;
         let weights = self.student.parameters.weights();
         let mut descend =
@@ -221,11 +220,15 @@ impl Learned {
                 gradients.backward(&loss, weight, &weights)?;
                 Ok(loss.detach())
             };
-        let clean = descend(&inputs.images, Head::OneHot, plain, &|logits| match config.smoothing {
-            0.0 => losses::ce(logits, &inputs.labels),
-            _ => self.mixed_ce(logits, std::slice::from_ref(&inputs.labels), &[1.0]),
-        })?;
-        let mce = if config.objective.reads_linear_mix(n) {
+        let clean = if no_plain {
+            None
+        } else {
+            Some(descend(&inputs.images, Head::OneHot, plain, &|logits| match config.smoothing {
+                0.0 => losses::ce(logits, &inputs.labels),
+                _ => self.mixed_ce(logits, std::slice::from_ref(&inputs.labels), &[1.0]),
+            })?)
+        };
+        let mce = if config.objective.reads_linear_mix(draw.lambdas.len()) && !no_linear {
             let images = linear_mix(&inputs.images, &draw.partners, &draw.weights())?;
             let loss = |logits: &Tensor| self.mixed_ce(logits, &labels, &draw.lambdas);
             Some(descend(&images, Head::Mixup, linear, &loss)?)
@@ -280,7 +283,7 @@ fn detached(components: Components) -> Components {
     Components {
         amce_bb: components.amce_bb.detach(),
         mce: detach(components.mce),
-        clean: components.clean.detach(),
+        clean: detach(components.clean),
         amce_mb_student: detach(components.amce_mb_student),
         amce_mb_teacher: components.amce_mb_teacher.detach(),
         cosine: detach(components.cosine),
@@ -302,7 +305,7 @@ impl Method for Learned {
         let named = [
             ("classifier", Some(&iteration.classifier)),
             ("generator", Some(&iteration.generator)),
-            ("clean", Some(&components.clean)),
+            ("clean", components.clean.as_ref()),
             ("mce", components.mce.as_ref()),
             ("amce_bb", Some(&components.amce_bb)),
             ("amce_mb_student", components.amce_mb_student.as_ref()),

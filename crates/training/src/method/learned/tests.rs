@@ -1,4 +1,4 @@
-//! Whole steps of AutoMix and SAMix.
+//! Whole steps of AutoMix and SAMix, and of AdAutoMix with terms left out.
 
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::Library;
@@ -7,7 +7,10 @@ use candle_core::{Device, Tensor};
 use crate::{Gradients, Inputs, Stepper, checkpoint};
 
 fn stepper(method: &str) -> Stepper {
-    let overrides = ["method.mask_loss.annealing=cosine", "method.distinct_partners=true"];
+    with(method, &["method.mask_loss.annealing=cosine", "method.distinct_partners=true"])
+}
+
+fn with(method: &str, overrides: &[&str]) -> Stepper {
     let overrides: Vec<_> = overrides.iter().map(|text| text.parse().unwrap()).collect();
     let recipe = Library::embedded().load(&format!("quick/{method}"), &overrides).unwrap();
     Stepper::new(&recipe, 10, 4, 2, &Device::Cpu).unwrap()
@@ -63,4 +66,23 @@ fn the_loss_of_masks_is_part_of_what_the_generator_descends() {
     let of = |name: &str| losses.iter().find(|(loss, _)| *loss == name).unwrap().1;
     assert!((of("generator") - of("amce_mb_teacher") - 0.1 * of("mask")).abs() < 1e-6);
     assert!(of("mask").abs() > 1e-6, "{losses:?}");
+}
+
+#[test]
+fn a_term_that_is_left_out_is_not_computed_and_weighs_nothing() {
+    let overrides = |without: &str| {
+        let without = format!("method.without={without}");
+        let all = ["method.objective=paper", "network.heads=one", &without];
+        make_step(&mut with("adautomix", &all), 0)
+    };
+    let value =
+        |losses: &[(&str, f64)], wanted: &str| losses.iter().find(|(name, _)| *name == wanted).unwrap().1;
+    let base = overrides("[\"clean\", \"linear\", \"teacher\", \"cosine\"]");
+    assert!(base.iter().all(|(name, _)| !["clean", "mce"].contains(name)), "{base:?}");
+    assert_eq!(value(&base, "classifier"), value(&base, "amce_bb"));
+    assert_eq!(value(&base, "generator"), -value(&base, "amce_mb_student"));
+    let all = overrides("[]");
+    let cosine = overrides("[\"cosine\"]");
+    let difference = value(&all, "generator") - value(&cosine, "generator");
+    assert!((difference + 0.7 * value(&all, "cosine")).abs() < 1e-5, "{difference}");
 }
