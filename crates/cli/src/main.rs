@@ -1,5 +1,7 @@
 //! The program `adautomix`.
 
+mod chosen;
+mod colour;
 mod commands;
 mod device;
 mod memory;
@@ -30,6 +32,8 @@ struct Arguments {
 enum Command {
     Train(commands::train::TrainArgs),
     Evaluate(commands::evaluate::EvaluateArgs),
+    Cam(commands::cam::CamArgs),
+    Diversity(commands::diversity::DiversityArgs),
     Mix(commands::mix::MixArgs),
     Methods(commands::methods::MethodsArgs),
     Data(commands::data::DataArgs),
@@ -78,6 +82,8 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(args) => commands::train::run(args),
         Command::Evaluate(args) => commands::evaluate::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Cam(args) => commands::cam::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Diversity(args) => commands::diversity::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Mix(args) => commands::mix::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Methods(args) => commands::methods::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Data(args) => commands::data::run(args).map(|()| ExitCode::SUCCESS),
