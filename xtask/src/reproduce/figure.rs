@@ -3,7 +3,7 @@
 use super::Profile;
 use super::assemble::{Assembly, Found, Place};
 use super::cell::Step;
-use super::measure::{CALIBRATION, curve, over_trials, reliability};
+use super::measure::{CALIBRATION, curve, diversity, over_trials, reliability};
 use crate::artefact::{self, Point, Status, Whose};
 use crate::paper::{self, Choice, Definition, FromTable, Measure, Source};
 
@@ -46,13 +46,19 @@ pub(crate) fn picture(
     definition: &Definition,
     picture: &paper::Picture,
 ) -> artefact::Picture {
-    let step = Step::Draw { name: picture.name.clone(), command: picture.command.clone() };
+    let step = if picture.command.is_empty() {
+        Step::Diversity
+    } else {
+        Step::Draw { name: picture.name.clone(), command: picture.command.clone() }
+    };
     let found = assembly.want(&picture.run, Some(&step), true);
     let (path, found) = match found {
         Ok((cells, step)) => {
             // The first trial's: a picture has no mean.
             let first = &cells[..1];
-            let path = step.and_then(|step| assembly.cells[first[0]].result(step));
+            let cell = &assembly.cells[first[0]];
+            let drawn = step.filter(|&step| cell.result(step).is_some());
+            let path = drawn.map(|step| cell.folder.join(cell.steps[step].picture()));
             (path, assembly.found_of(first, step))
         }
         Err(reason) => (None, Found { status: Status::NotThereYet, reason: Some(reason), ran: None }),
@@ -145,12 +151,20 @@ fn of_one_run(
     if series.source == Source::Cost {
         return cost(assembly, definition, series, choice);
     }
-    let step = (series.source == Source::Reliability).then_some(CALIBRATION);
+    let step = match series.source {
+        Source::Reliability => Some(CALIBRATION),
+        Source::Diversity => Some(Step::Diversity),
+        _ => None,
+    };
     match assembly.want(choice, step.as_ref(), true) {
         Ok((cells, step)) => {
             let first = &cells[..1];
             let cell = &assembly.cells[first[0]];
-            let points = step.map_or_else(|| curve(cell), |step| reliability(cell, step));
+            let points = match (series.source, step) {
+                (Source::Reliability, Some(step)) => reliability(cell, step),
+                (Source::Diversity, Some(step)) => diversity(cell, step),
+                _ => curve(cell),
+            };
             let found = assembly.found_of(first, step);
             ours(assembly, definition, &series.name, points.unwrap_or_default(), found)
         }

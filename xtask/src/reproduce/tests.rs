@@ -30,7 +30,11 @@ evaluate)
     [ -e "$stage/fail-$4" ] && exit 1
     cat "$stage/report.json"
     exit 0 ;;
-mix)
+diversity)
+    echo picture > "$5"
+    echo '{"runs": [{"epochs": [1, 2, 4], "blends": {"mean": 0.04, "successive": [0.05, 0.02]}}]}'
+    exit 0 ;;
+mix | cam)
     while [ "$1" != --out ]; do shift; done
     echo picture > "$2"
     exit 0 ;;
@@ -311,6 +315,13 @@ fn all_artefacts_are_made_of_the_same_cells() {
             assert!(stage.out.join(picture).exists(), "{picture}");
         }
     }
+    let transferred = &stage.artefact("table3").tables[0].rows[0].cells[1];
+    assert_eq!(
+        (transferred.status, transferred.paper.as_ref().map(|paper| paper.value)),
+        (artefact::Status::Done, Some(82.79))
+    );
+    let diversity = &stage.artefact("fig14").panels[0].series[1];
+    assert_eq!((diversity.points[1].x, diversity.points[1].y), (4.0, 0.02));
     let curve = &stage.artefact("fig10").panels[0].series;
     assert_eq!(curve[0].points.last().map(|point| (point.x, point.y)), Some((2.0, 25.0)));
     assert_eq!((curve[2].whose, curve[2].points.len()), (artefact::Whose::Published, 200));
