@@ -2,6 +2,7 @@
 
 pub(crate) mod assemble;
 pub(crate) mod cell;
+mod csv;
 mod farewell;
 mod figure;
 pub(crate) mod invocation;
@@ -100,7 +101,7 @@ fn make_with(
         for (extension, text) in [
             ("json", artefact.to_json()),
             ("md", render::markdown(&artefact)),
-            ("csv", render::csv(&artefact)),
+            ("csv", csv::csv(&artefact)),
             ("tex", render::latex(&artefact)),
         ] {
             write(&out.join(format!("{}.{extension}", definition.id)), &text)?;
