@@ -281,7 +281,8 @@ impl Assembly {
         let ran: BTreeSet<String> = done.iter().filter_map(|cell| pictures_of(cell, &steps)).collect();
         let ran = (!ran.is_empty()).then(|| Vec::from_iter(ran).join(" and "));
         let reason = reason.filter(|_| status == Status::Failed);
-        let reason = reason.map(|text| text.lines().next().unwrap_or_default().to_owned());
+        let reason = reason
+            .map(|text| text.lines().next().unwrap_or_default().trim_start_matches("failed: ").to_owned());
         Found { status, reason, ran }
     }
 

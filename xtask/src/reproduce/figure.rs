@@ -51,7 +51,8 @@ pub(crate) fn picture(
     } else {
         Step::Draw { name: picture.name.clone(), command: picture.command.clone() }
     };
-    let found = assembly.want(&picture.run, Some(&step), true);
+    let wanted = assembly.options.wants_figures();
+    let found = assembly.want(&picture.run, Some(&step), wanted);
     let (path, found) = match found {
         Ok((cells, step)) => {
             // The first trial's: a picture has no mean.
@@ -115,10 +116,11 @@ fn points(
     choice: &Choice,
 ) -> artefact::Series {
     let quick = assembly.options.profile == Profile::Quick;
+    let wanted = assembly.options.wants_figures();
     let mut drawn = Vec::new();
     let mut all: Option<Found> = None;
     for point in series.points.iter().filter(|point| point.quick || !quick) {
-        let place = assembly.place(&choice.with(&point.run), true);
+        let place = assembly.place(&choice.with(&point.run), wanted);
         let found = assembly.found(&place);
         if let Ok(place) = &place {
             drawn.extend(compared(assembly, place).map(|(y, sd)| Point { x: point.x, y, sd }));
@@ -156,7 +158,8 @@ fn of_one_run(
         Source::Diversity => Some(Step::Diversity),
         _ => None,
     };
-    match assembly.want(choice, step.as_ref(), true) {
+    let wanted = assembly.options.wants_figures();
+    match assembly.want(choice, step.as_ref(), wanted) {
         Ok((cells, step)) => {
             let first = &cells[..1];
             let cell = &assembly.cells[first[0]];
@@ -182,8 +185,9 @@ fn cost(
     series: &paper::Series,
     choice: &Choice,
 ) -> artefact::Series {
-    let place = assembly.place(choice, true);
-    let time = assembly.place(&Choice { measure: Some(Measure::SecondsPerStep), ..choice.clone() }, true);
+    let wanted = assembly.options.wants_figures();
+    let place = assembly.place(choice, wanted);
+    let time = assembly.place(&Choice { measure: Some(Measure::SecondsPerStep), ..choice.clone() }, wanted);
     let found = assembly.found(&place);
     let points = place.ok().zip(time.ok()).and_then(|(place, time)| {
         let (y, sd) = compared(assembly, &place)?;

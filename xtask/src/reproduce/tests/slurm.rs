@@ -51,10 +51,7 @@ if [ -e "$stage/stop"#;
     let (done, failed, not_run) =
         (artefact::Status::Done, artefact::Status::Failed, artefact::Status::NotRun);
     assert_eq!(states, [failed, done, done, not_run, not_run]);
-    assert_eq!(
-        table.tables[0].rows[0].cells[2].reason.as_deref(),
-        Some("failed: quick/cutmix, seed 0: exit code 1")
-    );
+    assert_eq!(table.tables[0].rows[0].cells[2].reason.as_deref(), Some("quick/cutmix, seed 0: exit code 1"));
     let calls = stage.calls();
     assert_eq!(calls.iter().filter(|call| call.starts_with("train quick/fmix")).count(), 2, "{calls:?}");
 
