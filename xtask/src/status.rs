@@ -17,6 +17,9 @@ use crate::reproduce::runner::{ENDED, last_lines};
 /// A log that nothing was written to for so long is that of a process which is no more.
 const SILENCE: Duration = Duration::from_secs(600);
 
+/// The exit code of a run that was told to stop and has saved its state.
+const INTERRUPTED: &str = "130";
+
 /// How often the dashboard is drawn anew.
 const REFRESH: Duration = Duration::from_secs(2);
 
@@ -118,7 +121,7 @@ fn dashboard(out: &Path, cells: &[(Entry, State)]) -> Vec<String> {
     let mut lines = vec![head, format!("{} {:3.0} %{left}", bar(share), 100.0 * share), String::new()];
     let mut sorted: Vec<&(Entry, State)> = cells.iter().collect();
     sorted.sort_by_key(|(_, state)| order(state));
-    let width = cells.iter().map(|(entry, _)| entry.title.chars().count()).max().unwrap_or(0).min(50);
+    let width = cells.iter().map(|(entry, _)| entry.title.chars().count()).max().unwrap_or(0).min(64);
     lines.extend(sorted.iter().map(|(entry, state)| format!("{:<width$}  {}", entry.title, describe(state))));
     lines
 }
@@ -189,6 +192,9 @@ fn state(out: &Path, entry: &Entry, now: SystemTime) -> State {
     let last = last_lines(&log);
     let ended = last.iter().position(|line| line.starts_with(ENDED));
     if let Some(place) = ended {
+        if last[place].ends_with(INTERRUPTED) {
+            return State::Stopped;
+        }
         let said = last[..place].last().map_or("", String::as_str);
         return State::Failed(format!("{}: {said}", last[place].trim_start_matches(ENDED)));
     }
@@ -274,6 +280,9 @@ mod tests {
         assert_eq!(state(&out, &entry, now + 2 * SILENCE), State::Stopped);
         fs::write(out.join("logs/a.log"), "error: no room\nended with exit code 1\n").unwrap();
         assert_eq!(state(&out, &entry, now), State::Failed("exit code 1: error: no room".to_owned()));
+        fs::write(out.join("logs/a.log"), "stopped after step 7, state saved\nended with exit code 130\n")
+            .unwrap();
+        assert_eq!(state(&out, &entry, now), State::Stopped);
         let cells = [(entry, State::Waiting)];
         let lines = dashboard(&out, &cells);
         assert!(lines[0].ends_with("0 of 1 cells done, 1 waiting"), "{}", lines[0]);
