@@ -289,7 +289,8 @@ impl Assembly {
     /// The command that runs an artefact, or one place of its tables.
     pub(crate) fn command(&self, definition: &Definition, place: Option<(&str, &str)>) -> String {
         let mut command = self.options.command(&definition.id);
-        if let Some((row, column)) = place {
+        // An ablation is run as a whole.
+        if let Some((row, column)) = place.filter(|_| self.options.takes_places()) {
             command.push_str(&format!(" --columns {} --rows {}", quote(column), quote(row)));
         }
         command

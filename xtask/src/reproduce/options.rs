@@ -113,6 +113,11 @@ impl Options {
         self.call.replace("{id}", id)
     }
 
+    /// Whether that command takes the headings of single places.
+    pub(crate) fn takes_places(&self) -> bool {
+        self.call.contains("{id}")
+    }
+
     /// The device of a process, where there is no choice to make.
     pub(crate) fn device(&self) -> String {
         self.devices.first().cloned().unwrap_or_default()

@@ -7,7 +7,9 @@ use crate::artefact;
 
 /// Whether jobs can be submitted here: SLURM is installed and has a node.
 fn slurm_is_here() -> bool {
-    let nodes = std::process::Command::new("sinfo").args(["--noheader", "--format=%n"]).output();
+    let nodes = std::process::Command::new("sinfo")
+        .args(["--noheader", "--states=idle,mixed,allocated", "--format=%n"])
+        .output();
     nodes.is_ok_and(|nodes| nodes.status.success() && !nodes.stdout.is_empty())
 }
 
