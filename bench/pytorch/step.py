@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 
 from adautomix import BACKBONES, AdAutoMix, Settings, build_trainer, draw
+from networks import NETWORKS, Plain
 
 CLASSES = 100
 SIDE = 32
@@ -45,7 +46,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbone", choices=BACKBONES, default="resnet18-cifar")
+    parser.add_argument("--backbone", choices=[*BACKBONES, *NETWORKS], default="resnet18-cifar")
     parser.add_argument("--batch", type=int, default=32, help="pictures in a step")
     parser.add_argument("--method", choices=["adautomix", "vanilla"], default="adautomix")
     parser.add_argument("--threads", type=int, default=2)
@@ -56,6 +57,8 @@ def parse_arguments() -> argparse.Namespace:
     for name, least in (("batch", 2), ("threads", 1), ("steps", 1), ("warmup", 0)):
         if getattr(arguments, name) < least:
             parser.error(f"--{name} must be at least {least}")
+    if arguments.backbone in NETWORKS and arguments.method != "vanilla":
+        parser.error(f"{arguments.backbone} is timed with --method vanilla only")
     return arguments
 
 
@@ -63,9 +66,12 @@ def prepare(method: str, backbone: str, batch: int) -> Callable[[int], None]:
     """A function that makes the step of a given number, on data fixed in advance."""
     torch.manual_seed(0)
     settings = Settings()
-    trainer = build_trainer(method, backbone, CLASSES, settings)
+    if backbone in NETWORKS:
+        trainer, side = Plain(backbone, CLASSES), NETWORKS[backbone].side
+    else:
+        trainer, side = build_trainer(method, backbone, CLASSES, settings), SIDE
     chance = torch.Generator().manual_seed(1)
-    images = torch.randn(batch, 3, SIDE, SIDE, generator=chance)
+    images = torch.randn(batch, 3, side, side, generator=chance)
     labels = torch.randint(CLASSES, (batch,), generator=chance)
 
     def step(iteration: int) -> None:
