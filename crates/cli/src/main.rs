@@ -11,6 +11,7 @@ mod pretrained;
 mod progress;
 mod select;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -52,7 +53,8 @@ fn main() -> ExitCode {
     memory::spare_spinning();
     let Arguments { verbose, command } = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter(verbose)));
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colour).with_env_filter(filter).init();
     let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || run(command));
     let result = match worker.map(std::thread::JoinHandle::join) {
         Ok(Ok(result)) => result,

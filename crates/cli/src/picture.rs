@@ -69,6 +69,18 @@ pub(crate) fn grid(tiles: &[Tile], columns: usize, scale: usize) -> Result<RgbIm
     Ok(image)
 }
 
+/// Grids below each other.
+pub(crate) fn stacked(grids: &[RgbImage]) -> RgbImage {
+    let width = grids.iter().map(RgbImage::width).max().unwrap_or(0);
+    let mut image = RgbImage::from_pixel(width, grids.iter().map(RgbImage::height).sum(), PAPER);
+    let mut top = 0;
+    for grid in grids {
+        image::imageops::replace(&mut image, grid, 0, top);
+        top += i64::from(grid.height());
+    }
+    image
+}
+
 /// Writes a line of text from `[left, top]` on, as much as goes into `width` pixels, its dots `size` wide and high.
 fn write(image: &mut RgbImage, text: &str, [left, top]: [usize; 2], width: usize, size: usize) {
     for (at, character) in text.chars().take((width / size + 1) / ADVANCE).enumerate() {

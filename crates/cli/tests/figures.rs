@@ -31,8 +31,8 @@ fn where_networks_look_and_how_blends_change() {
     let [learned, fixed] = [&learned, &fixed].map(|path| path.to_str().unwrap());
 
     let (cam, size) = drawn("cam", &picture, &[learned, "--count", "2", "--of", "guesses"]);
-    // A picture and two heat maps of 160 a row, with two lines; a row for the legend.
-    assert_eq!(size, (3 * 168 + 8, 3 * (160 + 2 * 13 + 8) + 8));
+    // A picture and two heat maps of 160 a row, with two lines; below, the legend with one.
+    assert_eq!(size, (3 * 168 + 8, 2 * (160 + 2 * 13 + 8) + 8 + (20 + 13 + 8) + 8));
     let row = &cam["rows"][1];
     let said = ["network", "head", "method"].map(|key| row[key].as_str().unwrap());
     assert_eq!((said, row["stage"].as_u64()), (["teacher", "one", "adautomix"], Some(2)));
@@ -77,7 +77,8 @@ fn a_run_begins_where_another_ended() {
         command
     };
     // Steps so small that they can't be seen: the accuracy is that of the teacher's one-hot head.
-    let output = succeed(begin(&second, &["-v", "--set", "optimizer.lr=1e-12", "--set", "training.epochs=1"]));
+    let output =
+        succeed(begin(&second, &["-v", "--set", "optimizer.lr=1e-12", "--set", "training.epochs=1"]));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("trained tensors, with the classifier"), "{said}");
     assert!(said.contains("run starts") && said.contains("epoch ends"), "{said}");
@@ -85,7 +86,8 @@ fn a_run_begins_where_another_ended() {
     let begun = candle_core::safetensors::load_buffer(&begun, &candle_core::Device::Cpu).unwrap();
     let ended = std::fs::read(first.join("checkpoints/last.safetensors")).unwrap();
     let ended = candle_core::safetensors::load_buffer(&ended, &candle_core::Device::Cpu).unwrap();
-    for (now, then) in [("fc.weight", "head_one.weight"), ("layer1.0.conv1.weight", "layer1.0.conv1.weight")] {
+    for (now, then) in [("fc.weight", "head_one.weight"), ("layer1.0.conv1.weight", "layer1.0.conv1.weight")]
+    {
         let distance = (&begun[&format!("student.{now}")] - &ended[&format!("teacher.{then}")]).unwrap();
         let distance = distance.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         assert!(distance < 1e-6, "{now}: {distance}");

@@ -1,5 +1,6 @@
 //! `adautomix cam`: where the networks of runs look.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use adautomix_backbones::{Classifier, Head};
@@ -96,7 +97,6 @@ struct Map {
 }
 
 /// Runs `cam`.
-#[expect(clippy::print_stdout, reason = "the result goes to standard output")]
 pub(crate) fn run(args: &CamArgs) -> Result<()> {
     ensure!(args.count > 0, "--count 0: expected at least 1");
     ensure!((1..=64).contains(&args.scale.unwrap_or(1)), "--scale: expected 1 to 64");
@@ -116,12 +116,13 @@ pub(crate) fn run(args: &CamArgs) -> Result<()> {
         row.tiles.resize_with(columns, blank);
         tiles.append(&mut row.tiles);
     }
-    tiles.push(legend(size));
     let scale = args.scale.unwrap_or((160 / size).max(1));
-    picture::save(&picture::grid(&tiles, columns, scale)?, &args.out)?;
+    let grids = [picture::grid(&tiles, columns, scale)?, picture::grid(&[legend(size)], 1, scale)?];
+    picture::save(&picture::stacked(&grids), &args.out)?;
+    let mut out = std::io::stdout().lock();
     match args.json {
-        true => println!("{:#}", json!({ "picture": args.out.display().to_string(), "rows": rows })),
-        false => println!("{}", args.out.display()),
+        true => writeln!(out, "{}", json!({ "picture": args.out.display().to_string(), "rows": rows }))?,
+        false => writeln!(out, "{}", args.out.display())?,
     }
     Ok(())
 }
@@ -144,7 +145,10 @@ fn row(args: &CamArgs, run: &Path, loaded: &Loaded, classes: &[String], number: 
     };
     let size = recipe.data.input_size;
     let pixels = shown_pixels(&image.flatten_all()?.to_vec1::<f32>()?, recipe);
-    let lines = shown.iter().map(|share| format!("{:.2} {}", share.weight, share.class));
+    let lines = shown.iter().map(|share| match args.blends {
+        true => format!("{:.2} {}", share.weight, share.class),
+        false => share.class.clone(),
+    });
     let caption =
         std::iter::once(recipe.method.name().to_owned()).chain(lines).collect::<Vec<_>>().join("\n");
     let mut tiles = vec![Tile { height: size, width: size, pixels: pixels.clone(), caption }];
@@ -155,7 +159,12 @@ fn row(args: &CamArgs, run: &Path, loaded: &Loaded, classes: &[String], number: 
         let enlarged = interpolate(&activation.maps.unsqueeze(1)?, Interpolation::Bilinear, [size; 2])?;
         let (probability, class) = (probabilities[class as usize], classes[class as usize].clone());
         let pixels = laid_over(&enlarged.flatten_all()?.to_vec1::<f32>()?, &pixels);
-        tiles.push(Tile { height: size, width: size, pixels, caption: format!("{class}\n{probability:.2}") });
+        tiles.push(Tile {
+            height: size,
+            width: size,
+            pixels,
+            caption: format!("{class}\np = {probability:.2}"),
+        });
         let round = |value: f32| (f64::from(value) * 1e4).round() / 1e4;
         let map = activation.maps.get(0)?.to_vec2::<f32>()?;
         let map = map.into_iter().map(|row| row.into_iter().map(round).collect()).collect();
@@ -266,5 +275,5 @@ fn legend(size: usize) -> Tile {
     let height = (size / 8).max(1);
     let row = (0..size).flat_map(|x| heat(x as f64 / (size - 1).max(1) as f64));
     let pixels = row.collect::<Vec<u8>>().repeat(height);
-    Tile { height, width: size, pixels, caption: "0 to the most".to_owned() }
+    Tile { height, width: size, pixels, caption: "0 to the most of each map".to_owned() }
 }

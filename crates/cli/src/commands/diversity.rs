@@ -1,5 +1,6 @@
 //! `adautomix diversity`: how the blends of runs change from epoch to epoch.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use adautomix_evaluation::{Diversity, Space, blend_diversity, mask_diversity};
@@ -7,7 +8,7 @@ use adautomix_random::{Key, Purpose};
 use adautomix_recipes::Recipe;
 use adautomix_training::method::Shown;
 use adautomix_training::{checkpoint, load};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use serde::Serialize;
 use serde_json::json;
@@ -54,6 +55,9 @@ pub(crate) struct DiversityArgs {
     json: bool,
 }
 
+/// Checkpoints whose blends go into a row.
+const COLUMNS: usize = 8;
+
 /// What became of a run's blends.
 #[derive(Serialize)]
 struct Report {
@@ -75,7 +79,6 @@ struct Blends {
 }
 
 /// Runs `diversity`.
-#[expect(clippy::print_stdout, reason = "the result goes to standard output")]
 pub(crate) fn run(args: &DiversityArgs) -> Result<()> {
     ensure!(args.count >= 2, "--count {}: expected at least 2 to mix", args.count);
     ensure!(args.draws >= 1 && args.rows >= 1, "--draws and --rows: expected at least 1");
@@ -101,20 +104,18 @@ pub(crate) fn run(args: &DiversityArgs) -> Result<()> {
     }
     let scale = args.scale.unwrap_or((128 / size).max(1));
     picture::save(&picture::grid(&tiles, partners + epochs, scale)?, &args.out)?;
+    let (mut out, file) = (std::io::stdout().lock(), args.out.display().to_string());
     if args.json {
-        let out = args.out.display().to_string();
-        println!(
-            "{:#}",
-            json!({ "picture": out, "pictures": args.count, "draws": args.draws, "runs": reports })
-        );
+        let all = json!({ "picture": file, "pictures": args.count, "draws": args.draws, "runs": reports });
+        writeln!(out, "{all:#}")?;
         return Ok(());
     }
     for Report { run, epochs, blends, masks, .. } in &reports {
         let masks = masks.as_ref().map(|masks| format!(", masks by {:.4}", masks.mean)).unwrap_or_default();
         let count = epochs.len();
-        println!("{run}: blends differ by {:.4}{masks} ({count} checkpoints)", blends.mean);
+        writeln!(out, "{run}: blends differ by {:.4}{masks} ({count} checkpoints)", blends.mean)?;
     }
-    println!("{}", args.out.display());
+    writeln!(out, "{file}")?;
     Ok(())
 }
 
@@ -123,7 +124,7 @@ fn blends(args: &DiversityArgs, run: &Path) -> Result<Blends> {
     let kept = checkpoint::kept(run)?;
     let missing = args.epochs.iter().find(|epoch| !kept.contains(epoch));
     if let Some(epoch) = missing {
-        anyhow::bail!("{}: no checkpoint of epoch {epoch}; it has kept {kept:?}", run.display());
+        bail!("{}: no checkpoint of epoch {epoch}; it has kept {kept:?}", run.display());
     }
     let epochs = if args.epochs.is_empty() { kept } else { args.epochs.clone() };
     ensure!(
@@ -149,7 +150,7 @@ fn blends(args: &DiversityArgs, run: &Path) -> Result<Blends> {
         let shown = (0..args.draws).map(|draw| loaded.method.show(&inputs, key.step(draw)));
         blends.shown.push(shown.collect::<Result<_, _>>()?);
     }
-    all.ok_or_else(|| anyhow::anyhow!("{}: no checkpoint", run.display()))
+    all.with_context(|| format!("{}: no checkpoint", run.display()))
 }
 
 fn report(run: &Path, blends: &Blends) -> Result<Report> {
@@ -214,7 +215,11 @@ fn row(blends: &Blends, draw: usize, sample: usize) -> Result<(Vec<Tile>, Vec<Ti
         let picture = partner[sample] as usize;
         tile(chosen.pictures[picture].pixels.clone(), format!("{weight:.2} {}", chosen.names[picture]))
     });
-    let made = blends.shown.iter().zip(&blends.epochs).map(|(shown, epoch)| {
+    // The first and the last, and what goes between them.
+    let count = blends.epochs.len();
+    let columns = count.min(COLUMNS);
+    let made = (0..columns).map(|column| column * (count - 1) / (columns - 1)).map(|at| {
+        let (shown, epoch) = (&blends.shown[at], blends.epochs[at]);
         let blend = shown[draw].blends.get(sample)?.flatten_all()?.to_vec1::<f32>()?;
         Ok(tile(shown_pixels(&blend, recipe), format!("{}\nepoch {epoch}", recipe.method.name())))
     });
