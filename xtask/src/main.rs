@@ -3,10 +3,13 @@
 //! Nothing here knows of tensors: it builds in seconds, and each run is a process of its own.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to whoever started it")]
 
+mod ablate;
+mod artefact;
 mod check;
 mod paper;
 mod program;
 mod reproduce;
+mod status;
 mod tidy;
 mod workspace;
 
@@ -24,8 +27,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs what a table of the paper needs, and makes the table
+    /// Runs what tables and figures of the paper need, and makes them
     Reproduce(reproduce::Arguments),
+    /// Runs variants of a recipe side by side: a grid over its keys, or paper against published code
+    Ablate(ablate::Arguments),
+    /// Tells how far the runs of tables, figures and ablations are
+    Status(status::Arguments),
     /// Runs every check of the code, the cheapest first
     Check,
     /// Checks what the compiler doesn't: edges between crates, headers, recipes
@@ -37,6 +44,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Ablate(arguments) => ablate::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Check => check::run(),
         Command::Tidy => tidy::run(),
         Command::Program(arguments) => program::hand_over(&arguments),
