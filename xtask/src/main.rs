@@ -8,6 +8,7 @@ mod artefact;
 mod check;
 mod paper;
 mod program;
+mod report;
 mod reproduce;
 mod tidy;
 mod workspace;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Runs what a table of the paper needs, and makes the table
     Reproduce(reproduce::Arguments),
+    /// Makes one page of all tables, figures and curves, also as Markdown and LaTeX
+    Report(report::Arguments),
     /// Runs every check of the code, the cheapest first
     Check,
     /// Checks what the compiler doesn't: edges between crates, headers, recipes
@@ -39,6 +42,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Check => check::run(),
         Command::Tidy => tidy::run(),
         Command::Program(arguments) => program::hand_over(&arguments),

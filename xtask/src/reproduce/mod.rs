@@ -15,7 +15,8 @@ use anyhow::{Context, Result};
 
 use crate::{program, workspace};
 use cell::Cell;
-use layout::{Column, Profile, Table};
+pub(crate) use layout::Profile;
+use layout::{Column, Table};
 use runner::Runner;
 
 /// What to reproduce, and how.
