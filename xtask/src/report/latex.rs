@@ -18,6 +18,8 @@ const PREAMBLE: &str = r"% Made by `cargo xtask report`. Any LaTeX engine sets i
 \usepackage{booktabs,longtable,array,graphicx,url}
 \usepackage{pgfplots}
 \pgfplotsset{compat=1.16}
+\setlength{\parindent}{0pt}
+\setlength{\parskip}{2pt}
 ";
 
 /// The document.
@@ -198,7 +200,7 @@ fn environment(text: &mut String, report: &Report) {
 
 /// A command, which may break at any of its characters that `url` breaks at.
 fn code(command: &str) -> String {
-    let words: Vec<String> = command.split(' ').map(|word| format!("\\nolinkurl{{{word}}}")).collect();
+    let words: Vec<String> = command.split(' ').map(|word| format!("\\path{{{word}}}")).collect();
     // Words of shell syntax would end the argument.
     if command.contains(['{', '}', '\\', '%', '#']) {
         return format!("\\texttt{{{}}}", escape(command));
@@ -250,7 +252,7 @@ mod tests {
         let row = format!("AdAutoMix & 82.32 & 82.25{dag} & $-$0.07{dag} & 0.12{dag} & 2 & a \\\\");
         assert!(text.contains(&row), "{text}");
         assert!(text.contains("MixUp & 79.12 &  &  &  &  &  \\\\\n"), "{text}");
-        assert!(text.contains("\\nolinkurl{reproduce} \\nolinkurl{table1}"), "{text}");
+        assert!(text.contains("\\path{reproduce} \\path{table1}"), "{text}");
         assert!(text.contains("\\textbf{CIFAR100/ResNet18 (\\%)} (paper: 800 epochs)"), "{text}");
     }
 

@@ -23,9 +23,13 @@ pub(crate) fn colours() -> String {
 pub(crate) fn axis(panel: &Panel, reduced: bool) -> String {
     let bars = panel.shape == Shape::Bars;
     let (across, up) = if bars { (&panel.y_label, &panel.x_label) } else { (&panel.x_label, &panel.y_label) };
+    let rows = panel.places.len() * panel.series.len();
+    // Centimetres; a bar has its three millimetres.
+    #[expect(clippy::cast_precision_loss, reason = "places are few")]
+    let height = if bars { 2.5 + 0.3 * rows as f64 } else { 5.6 };
     let mut text = format!(
-        "\\begin{{tikzpicture}}\n\\begin{{axis}}[width=0.72\\linewidth, title={{{}}}, xlabel={{{}}}, ylabel={{{}}},\n\
-         legend style={{font=\\footnotesize, draw=none, at={{(1.03,1)}}, anchor=north west, cells={{anchor=west}}}}",
+        "\\begin{{tikzpicture}}\n\\begin{{axis}}[width=0.6\\linewidth, height={height}cm, title={{{}}}, xlabel={{{}}}, ylabel={{{}}},\n\
+         legend style={{font=\\scriptsize, draw=none, at={{(1.03,1)}}, anchor=north west, cells={{anchor=west}}}}",
         escape(&panel.title),
         escape(across),
         escape(up)
