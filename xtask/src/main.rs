@@ -3,7 +3,6 @@
 //! Nothing here knows of tensors: it builds in seconds, and each run is a process of its own.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to whoever started it")]
 
-#[allow(dead_code, reason = "its users follow")]
 mod artefact;
 mod check;
 mod paper;

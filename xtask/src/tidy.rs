@@ -128,7 +128,6 @@ fn look_at_file(name: &str, text: &str, findings: &mut Findings) {
 /// Recipes that don't resolve, and claims that aren't what the paper's tables say.
 fn wrong_recipes() -> Result<Vec<String>> {
     let library = Library::folder(workspace::root().join("data/recipes"));
-    let tables = [paper::table1(), paper::table2()];
     let mut problems = Vec::new();
     for name in library.names()? {
         let recipe = match library.load(&name, &[]) {
@@ -139,11 +138,10 @@ fn wrong_recipes() -> Result<Vec<String>> {
             }
         };
         let Some(claim) = recipe.claim else { continue };
-        let Some(table) = tables.iter().find(|table| claim.table == Some(table.table)) else { continue };
-        let printed = table.figure(&claim.row, &claim.column);
-        if printed != Some((claim.value, claim.epochs)) {
-            let file = format!("data/paper/table{}.json", table.table);
-            problems.push(format!("recipe {name}: its claim differs from {file}: {printed:?}"));
+        let Some(id) = claim.table.map(|table| format!("table{table}")) else { continue };
+        let printed = paper::definition(&id).and_then(|table| table.value(&claim.row, &claim.column));
+        if printed != Some((claim.value, Some(claim.epochs))) {
+            problems.push(format!("recipe {name}: its claim differs from data/paper/{id}.json: {printed:?}"));
         }
     }
     Ok(problems)

@@ -116,13 +116,16 @@ fn panels(runs: &[&Run], logs: &[&Log], is_variant: bool) -> Vec<Panel> {
         let name = if is_variant { run.name.clone() } else { display_name(&run.summary.method) };
         by_name.entry(name).or_default().push(run);
     }
+    let methods = methods();
     let panel = |title: &str, y_label: &str, ours: fn(&Epoch) -> Option<f64>, theirs: fn(&Log) -> &[f64]| {
         let mut series: Vec<Series> = by_name
             .iter()
             .map(|(name, runs)| series(name, Whose::Ours, mean_over_seeds(runs, ours)))
             .collect();
         series.extend(logs.iter().map(|log| series_of_log(log, theirs(log))));
-        series.sort_by_key(|series| order(&series.name));
+        series.sort_by_key(|series| {
+            methods.iter().position(|known| *known == series.name).unwrap_or(usize::MAX)
+        });
         Panel {
             title: title.to_owned(),
             shape: Shape::Lines,
@@ -143,16 +146,18 @@ fn panels(runs: &[&Run], logs: &[&Log], is_variant: bool) -> Vec<Panel> {
     ]
 }
 
-/// The methods of Table 1 in its order, then the others.
-fn order(name: &str) -> usize {
-    paper::table1().rows().position(|row| row == name).unwrap_or(usize::MAX)
+/// The methods of Table 1 in its order, then the others of Table 2.
+fn methods() -> Vec<String> {
+    let tables = ["table1", "table2"].into_iter().filter_map(paper::definition);
+    tables.flat_map(|table| table.parts).flat_map(|part| part.rows).map(|row| row.heading).collect()
 }
 
 /// A method as the paper writes it.
 fn display_name(method: &str) -> String {
-    let (first, second) = (paper::table1(), paper::table2());
-    let known = first.rows().chain(second.rows()).find(|row| row.eq_ignore_ascii_case(method));
-    known.unwrap_or(method).to_owned()
+    methods()
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(method))
+        .unwrap_or_else(|| method.to_owned())
 }
 
 fn series(name: &str, whose: Whose, points: Vec<Point>) -> Series {

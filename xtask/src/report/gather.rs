@@ -10,7 +10,9 @@ use anyhow::Result;
 use super::curves::{self, Curves};
 use super::runs::{self, Environment};
 use crate::artefact::{Artefact, Status, Work};
-use crate::workspace;
+use crate::reproduce::assemble::Assembly;
+use crate::reproduce::{Options, Profile};
+use crate::{paper, workspace};
 
 /// All that a report shows.
 pub(crate) struct Report {
@@ -37,11 +39,10 @@ pub(crate) struct Filled {
 
 impl Report {
     /// Reads a folder of results. What isn't there is an empty table or figure with its command.
-    pub(crate) fn read(folder: &Path, profile: &str) -> Result<Self> {
-        let reduced = profile == "quick";
+    pub(crate) fn read(folder: &Path, profile: Profile) -> Result<Self> {
+        let reduced = profile == Profile::Quick;
         let runs = runs::read_all(folder)?;
-        let artefacts: Vec<Artefact> =
-            ids(folder).iter().map(|id| artefact(folder, id, profile, reduced)).collect();
+        let artefacts = artefacts(folder, profile)?;
         let mut environments: BTreeMap<Environment, (usize, f64)> = BTreeMap::new();
         for run in &runs {
             if let Some(environment) = &run.environment {
@@ -54,7 +55,7 @@ impl Report {
             work.entry(one.name.clone()).or_insert_with(|| one.clone());
         }
         Ok(Self {
-            profile: profile.to_owned(),
+            profile: profile.to_string(),
             reduced,
             commit: commit(),
             curves: curves::curves(&runs, reduced),
@@ -89,50 +90,50 @@ pub(crate) fn filled(artefact: &Artefact) -> Filled {
     Filled { done: states.iter().filter(|status| **status == Status::Done).count(), all: states.len() }
 }
 
-/// The tables and figures of the paper, then whatever else `reproduce` or `ablate` left there.
-fn ids(folder: &Path) -> Vec<String> {
-    let tables = (1..=11).map(|number| format!("table{number}"));
-    let figures = [1].into_iter().chain(4..=14).map(|number| format!("fig{number}"));
-    let mut ids: Vec<String> = tables.chain(figures).collect();
+/// The ids of tables and figures beside the paper's that `reproduce` or `ablate` left in a folder.
+fn others(folder: &Path) -> Vec<String> {
     let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut others: Vec<String> = files
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .filter(|path| Artefact::read(path).is_ok())
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .filter(|id| !ids.contains(id))
+        .filter(|id| paper::ids().all(|known| known != id))
         .collect();
     others.sort();
-    ids.append(&mut others);
-    ids
+    others
 }
 
-fn artefact(folder: &Path, id: &str, profile: &str, reduced: bool) -> Artefact {
-    let path = folder.join(format!("{id}.json"));
-    let note = match (path.exists(), Artefact::read(&path)) {
-        (_, Ok(artefact)) => return artefact,
-        (true, Err(error)) => format!("{error:#}"),
-        (false, Err(_)) => "Nothing of it has been made.".to_owned(),
-    };
-    let name = match (id.strip_prefix("table"), id.strip_prefix("fig")) {
-        (Some(number), _) => format!("Table {number}"),
-        (None, Some(number)) => format!("Figure {number}"),
-        (None, None) => id.to_owned(),
-    };
-    Artefact {
-        id: id.to_owned(),
-        name,
-        title: String::new(),
-        profile: profile.to_owned(),
-        reduced,
-        source: String::new(),
-        command: format!("cargo xtask reproduce {id} --profile {profile}"),
-        ran: Vec::new(),
-        notes: vec![note],
-        tables: Vec::new(),
-        panels: Vec::new(),
-        pictures: Vec::new(),
-        work: Vec::new(),
+/// The tables and figures of the paper, then others. What `reproduce` has left is taken as it is; else it is put together
+/// from the run folders, so that an empty place has its command.
+fn artefacts(folder: &Path, profile: Profile) -> Result<Vec<Artefact>> {
+    let mut assembly = Assembly::new(Options {
+        profile,
+        trials: 1,
+        devices: vec!["cpu".to_owned()],
+        out: folder.to_owned(),
+        data_dir: None,
+        rows: Vec::new(),
+        columns: Vec::new(),
+        call: format!("cargo xtask reproduce {{id}} --profile {profile}"),
+    })?;
+    let mut artefacts = Vec::new();
+    for definition in paper::ids().filter_map(paper::definition) {
+        let path = folder.join(format!("{}.json", definition.id));
+        artefacts.push(match Artefact::read(&path) {
+            Ok(artefact) => artefact,
+            Err(error) => {
+                let mut artefact = assembly.assemble(&definition);
+                if path.exists() {
+                    artefact.notes.push(format!("{error:#}"));
+                }
+                artefact
+            }
+        });
     }
+    for id in others(folder) {
+        artefacts.push(Artefact::read(&folder.join(format!("{id}.json")))?);
+    }
+    Ok(artefacts)
 }
 
 /// The commit of the working tree; none outside of a clone, or without git.
@@ -159,14 +160,27 @@ mod tests {
         fs::write(folder.join("table1.json"), samples::artefact("table1", true).to_json()).unwrap();
         fs::write(folder.join("ablation.json"), samples::artefact("ablation", true).to_json()).unwrap();
         fs::write(folder.join("table2.json"), "{\"table\": 2}").unwrap();
-        let report = Report::read(&folder, "quick").unwrap();
+        let report = Report::read(&folder, Profile::Quick).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         let ids: Vec<_> = report.artefacts.iter().map(|artefact| artefact.id.as_str()).collect();
         assert_eq!((ids.len(), ids[0], ids[10], ids[11], ids[12]), (24, "table1", "table11", "fig1", "fig4"));
         assert_eq!(ids[23], "ablation");
         assert_eq!(report.artefacts[0].title, "Top-1 accuracy & more");
-        assert!(report.artefacts[1].notes[0].contains("not a whole table or figure"));
-        assert_eq!(report.artefacts[11].command, "cargo xtask reproduce fig1 --profile quick");
+        let second = &report.artefacts[1];
+        assert!(
+            second
+                .notes
+                .last()
+                .unwrap()
+                .ends_with("not a whole table or figure: missing field `id` at line 1 column 12")
+        );
+        let cell = &second.tables[0].rows[0].cells[0];
+        assert!(
+            cell.command
+                .as_ref()
+                .unwrap()
+                .starts_with("cargo xtask reproduce table2 --profile quick --columns")
+        );
         // A cell and a line of ours are there, of two each; the picture isn't.
         assert_eq!(filled(&report.artefacts[0]), Filled { done: 2, all: 5 });
     }

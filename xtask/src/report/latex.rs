@@ -61,7 +61,7 @@ fn section(text: &mut String, artefact: &Artefact, results: &Path) {
     let _ = write!(text, "\n\\section*{{{}}}\n", escape(heading.trim_end()));
     let _ = writeln!(text, "{{\\small All of it: {}}}\\par", code(&artefact.command));
     for one in &artefact.tables {
-        table(text, one, artefact.reduced);
+        table(text, one, artefact);
     }
     panels(text, &artefact.panels, artefact.reduced);
     for picture in &artefact.pictures {
@@ -84,8 +84,8 @@ fn section(text: &mut String, artefact: &Artefact, results: &Path) {
     notes(text, artefact.ran.iter().chain(&artefact.notes).map(String::as_str).chain(paper));
 }
 
-fn table(text: &mut String, table: &Table, reduced: bool) {
-    let lines = Lines::of(table);
+fn table(text: &mut String, table: &Table, artefact: &Artefact) {
+    let (lines, reduced) = (Lines::of(table, &artefact.command), artefact.reduced);
     if !table.heading.is_empty() {
         let _ = write!(text, "\n\\subsection*{{{}}}\n", escape(&table.heading));
     }
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn a_table_says_all_of_each_value() {
         let mut text = String::new();
-        table(&mut text, &samples::table(), true);
+        table(&mut text, &samples::table(), &samples::artefact("table1", true));
         let dag = "\\rlap{\\textsuperscript{\\dag}}";
         let row = format!("AdAutoMix & 82.32 & 82.25{dag} & $-$0.07{dag} & 0.12{dag} & 2 & a \\\\");
         assert!(text.contains(&row), "{text}");

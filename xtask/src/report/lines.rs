@@ -5,6 +5,7 @@
 use adautomix_recipes::ClaimedNetwork;
 
 use crate::artefact::{Axis, Cell, Column, Status, Table, Value};
+use crate::reproduce::invocation::quote;
 
 /// The lines of a table, in groups, with the notes that they point to.
 #[derive(Debug, PartialEq)]
@@ -39,7 +40,7 @@ pub(crate) struct Line {
     pub(crate) note: Option<usize>,
     /// What is missing, and the command that fills it.
     pub(crate) missing: Option<Missing>,
-    /// The command behind the value, whether it is missing or not.
+    /// The command that makes the value, done or not; none where there isn't one yet.
     pub(crate) command: Option<String>,
     /// Every value of ours.
     pub(crate) values: Vec<Named>,
@@ -62,8 +63,10 @@ pub(crate) struct Named {
 }
 
 impl Lines {
-    /// The lines of a table.
-    pub(crate) fn of(table: &Table) -> Self {
+    /// The lines of a table of an artefact that `command` makes.
+    pub(crate) fn of(table: &Table, command: &str) -> Self {
+        let place =
+            |row: &str, column: &str| format!("{command} --columns {} --rows {}", quote(column), quote(row));
         let mut notes = Vec::new();
         let groups = match table.cut_by {
             Axis::Columns => (0..table.columns.len())
@@ -71,7 +74,9 @@ impl Lines {
                     let column = &table.columns[index];
                     let cells =
                         table.rows.iter().filter_map(|row| Some((&row.heading, row.cells.get(index)?)));
-                    let lines = cells.map(|(heading, cell)| line(heading.clone(), cell, column, &mut notes));
+                    let lines = cells.map(|(heading, cell)| {
+                        line(heading.clone(), cell, column, place(heading, &column.heading), &mut notes)
+                    });
                     let lines = lines.collect();
                     let of = table.rows.iter().filter_map(|row| row.cells.get(index));
                     Group { heading: with_unit(&column.heading, &column.unit), paper: paper(of), lines }
@@ -83,7 +88,8 @@ impl Lines {
                 .map(|row| {
                     let cells = table.columns.iter().zip(&row.cells);
                     let lines = cells.map(|(column, cell)| {
-                        line(with_unit(&column.heading, &column.unit), cell, column, &mut notes)
+                        let heading = with_unit(&column.heading, &column.unit);
+                        line(heading, cell, column, place(&row.heading, &column.heading), &mut notes)
                     });
                     Group {
                         heading: row.heading.clone(),
@@ -141,7 +147,7 @@ fn with_unit(heading: &str, unit: &str) -> String {
     if unit.is_empty() { heading.to_owned() } else { format!("{heading} ({unit})") }
 }
 
-fn line(heading: String, cell: &Cell, column: &Column, notes: &mut Vec<String>) -> Line {
+fn line(heading: String, cell: &Cell, column: &Column, command: String, notes: &mut Vec<String>) -> Line {
     let digits = column.digits;
     let compared = cell.values.iter().find(|value| value.compared);
     let difference = compared.zip(cell.paper.as_ref()).map(|(value, paper)| value.mean - paper.value);
@@ -155,7 +161,7 @@ fn line(heading: String, cell: &Cell, column: &Column, notes: &mut Vec<String>) 
         n: if cell.n > 0 { cell.n.to_string() } else { String::new() },
         note: note(cell, compared).map(|note| index_of(note, notes)),
         missing: missing(cell),
-        command: cell.command.clone(),
+        command: (cell.status != Status::NotThereYet).then_some(command),
         values: cell.values.iter().map(|value| named(value, digits)).collect(),
     }
 }
@@ -249,9 +255,11 @@ mod tests {
     use super::*;
     use crate::report::samples;
 
+    const COMMAND: &str = "cargo xtask reproduce table1";
+
     #[test]
     fn a_line_has_the_value_that_compares_and_its_difference() {
-        let lines = Lines::of(&samples::table());
+        let lines = Lines::of(&samples::table(), COMMAND);
         assert_eq!(lines.groups.len(), 1);
         let group = &lines.groups[0];
         assert_eq!(group.heading, "CIFAR100/ResNet18 (%)");
@@ -260,12 +268,14 @@ mod tests {
         assert_eq!([&first.paper, &first.ours, &first.difference], ["82.32", "82.25", "\u{2212}0.07"]);
         assert_eq!([&first.sd, &first.n], ["0.12", "2"]);
         assert_eq!(lines.notes[0], "teacher, last-10: cifar100, 800 epochs");
+        let command = "cargo xtask reproduce table1 --columns CIFAR100/ResNet18 --rows AdAutoMix";
+        assert_eq!(first.command.as_deref(), Some(command));
         assert_eq!(lines.names(), ["student, last-10", "teacher, last-10"]);
     }
 
     #[test]
     fn an_empty_place_has_its_command() {
-        let lines = Lines::of(&samples::table());
+        let lines = Lines::of(&samples::table(), COMMAND);
         let mixup = &lines.groups[0].lines[1];
         assert_eq!([mixup.ours.as_str(), mixup.difference.as_str(), mixup.n.as_str()], ["", "", ""]);
         let missing = mixup.missing.as_ref().unwrap();
@@ -275,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_table_is_cut_by_rows_where_that_is_how_it_reads() {
-        let lines = Lines::of(&Table { cut_by: Axis::Rows, ..samples::table() });
+        let lines = Lines::of(&Table { cut_by: Axis::Rows, ..samples::table() }, COMMAND);
         let headings: Vec<_> = lines.groups.iter().map(|group| group.heading.as_str()).collect();
         assert_eq!(headings, ["AdAutoMix", "MixUp"]);
         assert_eq!(lines.groups[1].lines[0].heading, "CIFAR100/ResNet18 (%)");

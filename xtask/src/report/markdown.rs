@@ -50,7 +50,7 @@ fn section(text: &mut String, artefact: &Artefact, results: &Path) {
     let heading = format!("{}. {}", artefact.name, artefact.title);
     let _ = write!(text, "\n## {}\n\nAll of it: `{}`\n", escape(heading.trim_end()), artefact.command);
     for one in &artefact.tables {
-        table(text, one, artefact.reduced);
+        table(text, one, artefact);
     }
     panels(text, &artefact.panels, &artefact.id);
     for picture in &artefact.pictures {
@@ -73,8 +73,8 @@ fn section(text: &mut String, artefact: &Artefact, results: &Path) {
     notes(text, artefact.ran.iter().chain(&artefact.notes).map(String::as_str).chain(paper));
 }
 
-fn table(text: &mut String, table: &Table, reduced: bool) {
-    let lines = Lines::of(table);
+fn table(text: &mut String, table: &Table, artefact: &Artefact) {
+    let (lines, reduced) = (Lines::of(table, &artefact.command), artefact.reduced);
     if !table.heading.is_empty() {
         let _ = write!(text, "\n### {}\n", escape(&table.heading));
     }
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_table_says_all_of_each_value() {
         let mut text = String::new();
-        table(&mut text, &samples::table(), true);
+        table(&mut text, &samples::table(), &samples::artefact("table1", true));
         let expected = "
 **CIFAR100/ResNet18 (%)** (paper: 800 epochs)
 

@@ -18,8 +18,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 
 use crate::artefact::{Artefact, Panel, Picture};
-use crate::reproduce::Profile;
-use crate::workspace;
+use crate::reproduce::{Profile, options};
 use gather::Report;
 
 /// What to report on, and where to.
@@ -38,16 +37,16 @@ pub(crate) struct Arguments {
 
 /// Makes the report.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let profile = arguments.profile.to_string();
+    let profile = arguments.profile;
     let given = arguments.results.clone();
     ensure!(
         given.as_deref().is_none_or(Path::is_dir),
         "{}: no folder of results",
         given.unwrap_or_default().display()
     );
-    let results = given.unwrap_or_else(|| workspace::root().join("results").join(&profile));
+    let results = given.unwrap_or_else(|| options::results(profile));
     let out = arguments.out.clone().unwrap_or_else(|| results.join("report"));
-    let report = Report::read(&results, &profile)?;
+    let report = Report::read(&results, profile)?;
     write(&report, &results, &out)?;
     let filled = report.filled();
     println!(

@@ -1,28 +1,39 @@
-//! A cell: one run of one recipe with one seed, and what its folder tells of it.
+//! A cell: one run of one recipe with one seed, what is measured of it afterwards, and what its folder tells.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use adautomix_recipes::{Library, Override, Recipe, Summary};
+use adautomix_recipes::{Error, Library, Override, Recipe, Summary};
 use anyhow::{Context, Result};
 
-use super::layout::Column;
+use super::invocation::{Invocation, Launch};
 
-/// One run of one recipe with one seed.
+/// One run of one recipe with one seed, and what is measured of it.
 #[derive(Debug)]
 pub(crate) struct Cell {
-    /// The column.
-    pub(crate) column: &'static Column,
-    /// The heading of the row.
-    pub(crate) method: String,
-    /// The recipe with the cell's seed in it.
+    /// The name of its folder and its log: recipe, what is set over it, seed.
+    pub(crate) name: String,
+    /// The recipe with all that is set over it.
     pub(crate) recipe: Recipe,
+    /// The keys that are set, but for the seed.
+    set: Vec<String>,
     /// The seed.
     pub(crate) trial: u64,
     /// The run folder.
     pub(crate) folder: PathBuf,
-    /// What the run printed.
+    /// What run and measurements printed.
     pub(crate) log: PathBuf,
+    /// What comes after the run.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What is made of a run that has ended, by a command of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A metric of `adautomix evaluate`, on the first so many test pictures or on all.
+    Evaluate { metric: &'static str, pictures: Option<usize> },
+    /// A picture, by a command that takes `--run` and `--out`.
+    Draw { name: String, command: Vec<String> },
 }
 
 /// What the run folder tells.
@@ -40,31 +51,78 @@ pub(crate) enum State {
     Empty,
 }
 
+impl Step {
+    /// The file that it leaves, from the run folder.
+    pub(crate) fn file(&self) -> PathBuf {
+        match self {
+            Self::Evaluate { metric, pictures: None } => format!("evaluation/{metric}.json").into(),
+            Self::Evaluate { metric, pictures: Some(count) } => {
+                format!("evaluation/{metric}-{count}.json").into()
+            }
+            Self::Draw { name, .. } => format!("pictures/{name}.png").into(),
+        }
+    }
+
+    /// How messages call it.
+    pub(crate) fn title(&self) -> String {
+        match self {
+            Self::Evaluate { metric, .. } => (*metric).to_owned(),
+            Self::Draw { name, .. } => format!("picture {name}"),
+        }
+    }
+}
+
 impl Cell {
-    /// The cell of a recipe and a seed, below `out`.
+    /// The cell of a recipe, keys that are set over it, and a seed, below `out`. Keys that change nothing are left
+    /// out, so that cells that are the same have the same name.
+    ///
+    /// # Errors
+    /// If there is no such recipe, or it doesn't take the keys.
     pub(crate) fn new(
-        column: &'static Column,
-        method: &str,
         library: &Library,
         recipe: &str,
+        set: &[String],
         trial: u64,
         out: &Path,
-    ) -> Result<Self> {
-        let seed = Override::new("training.seed", i64::try_from(trial)?)?;
-        let name = format!("{}-seed{trial}", recipe.replace('/', "-"));
+    ) -> Result<Self, Error> {
+        let load = |set: &[&String]| -> Result<Recipe, Error> {
+            let mut overrides = set.iter().map(|text| text.parse()).collect::<Result<Vec<Override>, _>>()?;
+            overrides.push(Override::new("training.seed", i64::try_from(trial).unwrap_or(i64::MAX))?);
+            library.load(recipe, &overrides)
+        };
+        let mut kept: Vec<&String> = set.iter().collect();
+        let whole = load(&kept)?;
+        for text in set {
+            let others: Vec<_> = kept.iter().copied().filter(|other| *other != text).collect();
+            if load(&others).is_ok_and(|other| other == whole) {
+                kept = others;
+            }
+        }
+        let changes: String = kept.iter().map(|text| format!("-{}", legible(text))).collect();
+        let name = format!("{}{changes}-seed{trial}", recipe.replace('/', "-"));
         Ok(Self {
-            column,
-            method: method.to_owned(),
-            recipe: library.load(recipe, &[seed])?,
+            recipe: whole,
+            set: kept.into_iter().cloned().collect(),
             trial,
             folder: out.join(&name),
             log: out.join("logs").join(format!("{name}.log")),
+            name,
+            steps: Vec::new(),
         })
     }
 
     /// How messages call it.
     pub(crate) fn title(&self) -> String {
-        format!("{} on {}, seed {}", self.method, self.column.heading, self.trial)
+        let changes: String = self.set.iter().map(|text| format!(", {}", short(text))).collect();
+        format!("{}{changes}, seed {}", self.recipe.name, self.trial)
+    }
+
+    /// Adds what is to be measured, if it isn't there yet; returns its place.
+    pub(crate) fn want(&mut self, step: Step) -> usize {
+        self.steps.iter().position(|known| *known == step).unwrap_or_else(|| {
+            self.steps.push(step);
+            self.steps.len() - 1
+        })
     }
 
     /// Looks into the run folder.
@@ -92,6 +150,55 @@ impl Cell {
         }
     }
 
+    /// The file of a step, if it is there.
+    pub(crate) fn result(&self, step: usize) -> Option<PathBuf> {
+        let path = self.folder.join(self.steps.get(step)?.file());
+        path.exists().then_some(path)
+    }
+
+    /// Whether the run has ended and all is measured.
+    pub(crate) fn is_complete(&self) -> bool {
+        (0..self.steps.len()).all(|step| self.result(step).is_some()) && self.summary().is_some()
+    }
+
+    /// The command that trains. On an empty folder `resume` begins a run.
+    pub(crate) fn train(&self, launch: &Launch, resume: bool) -> Invocation {
+        let mut arguments = vec!["train".to_owned(), self.recipe.name.clone()];
+        arguments.extend(["--seed".to_owned(), self.trial.to_string()]);
+        arguments.extend(launch.device());
+        arguments.extend(["--out".to_owned(), self.folder.display().to_string()]);
+        arguments.extend(self.set.iter().flat_map(|text| ["--set".to_owned(), text.clone()]));
+        arguments.extend(launch.data_dir());
+        if resume {
+            arguments.push("--resume".to_owned());
+        }
+        Invocation::new(arguments)
+    }
+
+    /// The command of a step.
+    pub(crate) fn measure(&self, step: &Step, launch: &Launch) -> Invocation {
+        let run = self.folder.display().to_string();
+        let file = self.folder.join(step.file());
+        match step {
+            Step::Evaluate { metric, pictures } => {
+                let mut arguments =
+                    ["evaluate", &run, "--metrics", metric, "--json"].map(str::to_owned).to_vec();
+                if let Some(count) = pictures {
+                    arguments.extend(["--pictures".to_owned(), count.to_string()]);
+                }
+                arguments.extend(launch.device());
+                arguments.extend(launch.data_dir());
+                Invocation::printing(arguments, file)
+            }
+            Step::Draw { command, .. } => {
+                let mut arguments = command.clone();
+                arguments.extend(["--run".to_owned(), run]);
+                arguments.extend(launch.data_dir());
+                Invocation::writing(arguments, "--out", file)
+            }
+        }
+    }
+
     /// Makes way for a run that starts anew: what is left of a broken one goes, what is another's is kept aside.
     /// Returns where that is.
     pub(crate) fn make_way(&self, state: &State) -> Result<Option<PathBuf>> {
@@ -108,5 +215,39 @@ impl Cell {
             }
             State::Done(_) | State::Resumable | State::Empty => Ok(None),
         }
+    }
+}
+
+/// A key with its value, without the table that most keys are in.
+fn short(text: &str) -> &str {
+    text.strip_prefix("method.").or_else(|| text.strip_prefix("training.")).unwrap_or(text)
+}
+
+/// The same for the name of a folder.
+fn legible(text: &str) -> String {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._=".contains(letter);
+    short(text).chars().map(|letter| if allowed(letter) { letter } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(set: &[&str]) -> Result<Cell, Error> {
+        let set: Vec<_> = set.iter().map(|&text| text.to_owned()).collect();
+        Cell::new(&Library::embedded(), "quick/adautomix", &set, 1, Path::new("out"))
+    }
+
+    #[test]
+    fn the_name_says_what_is_set_and_nothing_else() {
+        let plain = cell(&["method.images=3", "method.linear_weight=0.5"]).unwrap();
+        assert_eq!(plain.name, "quick-adautomix-seed1");
+        let pairs = cell(&["method.images=2", "method.margin_rule=pair", "training.epochs=2"]).unwrap();
+        assert_eq!(pairs.name, "quick-adautomix-images=2-margin_rule=pair-epochs=2-seed1");
+        assert_eq!(pairs.title(), "quick/adautomix, images=2, margin_rule=pair, epochs=2, seed 1");
+        let arguments = pairs.train(&Launch::default(), false).arguments.join(" ");
+        assert!(arguments.contains("--set method.images=2 --set method.margin_rule=pair"), "{arguments}");
+        assert_eq!(legible("network.pretrained=imagenet/resnet50"), "network.pretrained=imagenet_resnet50");
+        assert!(cell(&["method.pictures=3"]).is_err());
     }
 }

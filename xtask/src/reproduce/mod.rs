@@ -1,165 +1,181 @@
-//! `cargo xtask reproduce`: runs the cells of a table, each a process of its own, and makes the table of what is there.
+//! `cargo xtask reproduce`: runs what tables and figures need, each run a process of its own, and makes them of what is there.
 
-mod cell;
-mod layout;
+pub(crate) mod assemble;
+pub(crate) mod cell;
+mod farewell;
+mod figure;
+pub(crate) mod invocation;
+pub(crate) mod manifest;
+mod measure;
+pub(crate) mod options;
 mod plan;
 mod render;
-mod results;
 mod runner;
+mod slurm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use adautomix_recipes::Library;
 use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 
-use crate::{program, workspace};
+use crate::artefact::Axis;
+use crate::paper::{self, Definition};
+use crate::program;
+use assemble::Assembly;
 use cell::Cell;
-pub(crate) use layout::Profile;
-use layout::{Column, Table};
-use runner::Runner;
+use invocation::Launch;
+pub(crate) use options::{Launcher, Options, Profile, RunOptions};
+use runner::{Failure, Runner};
 
 /// What to reproduce, and how.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The table of the paper
-    table: Table,
+    /// The table or figure of the paper, or all of them
+    #[arg(value_parser = PossibleValuesParser::new(paper::ids().chain(["all"])))]
+    artefact: String,
     /// `quick`: minutes on two cores, on drawn pictures; `paper`: as published
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
     profile: Profile,
-    /// Only these columns, as CIFAR100/ResNet18,CIFAR100/ResNeXt50
+    /// Only these columns of the table, as CIFAR100/ResNet18,CIFAR100/ResNeXt50
     #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
     columns: Vec<String>,
-    /// Only these rows, as Vanilla,AdAutoMix; of the others, what is there already is shown
-    #[arg(long, value_delimiter = ',', value_name = "METHOD")]
-    methods: Vec<String>,
-    /// Runs of each cell, with the seeds 0, 1, 2 ...
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    trials: u64,
-    /// Where the runs compute, as `adautomix train --device` has it
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Where runs and tables go; tables that need the same run share it [default: results/PROFILE]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Where the data sets are
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Runs at a time; they share the cores
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    jobs: u64,
-    /// Run nothing: time a few steps, and print the cells and the hours that they will take
-    #[arg(long)]
-    plan: bool,
+    /// Only these rows of the table, as Vanilla,AdAutoMix; of the others, what is there already is shown
+    #[arg(long, alias = "methods", value_delimiter = ',', value_name = "ROW")]
+    rows: Vec<String>,
+    #[command(flatten)]
+    run: RunOptions,
 }
 
-/// Reproduces a table.
+/// Reproduces tables and figures.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let columns = match wanted_columns(arguments) {
-        Ok(columns) => columns,
-        Err(message) => {
-            eprintln!("error: {}, profile {}: {message}", arguments.table, arguments.profile);
-            return Ok(ExitCode::from(2));
-        }
-    };
-    let out = arguments
-        .out
-        .clone()
-        .unwrap_or_else(|| workspace::root().join("results").join(arguments.profile.to_string()));
-    let cells = cells(arguments, &columns, &out)?;
-    if arguments.plan {
+    let definitions: Vec<Definition> = paper::ids()
+        .filter(|id| ["all", id].contains(&arguments.artefact.as_str()))
+        .filter_map(paper::definition)
+        .collect();
+    if let Err(message) = check_headings(arguments, &definitions) {
+        eprintln!("error: {}, profile {}: {message}", arguments.artefact, arguments.profile);
+        return Ok(ExitCode::from(2));
+    }
+    let call = format!("cargo xtask reproduce {{id}} --profile {}", arguments.profile);
+    let mut options = Options::new(&arguments.run, arguments.profile, &call);
+    options.rows.clone_from(&arguments.rows);
+    options.columns.clone_from(&arguments.columns);
+    make(&arguments.run, options, &definitions)
+}
+
+/// Runs what is missing of some definitions, and makes what there is into tables and figures.
+pub(crate) fn make(run: &RunOptions, options: Options, definitions: &[Definition]) -> Result<ExitCode> {
+    let mut assembly = Assembly::new(options)?;
+    for definition in definitions {
+        assembly.assemble(definition);
+    }
+    if run.plan {
         let program = program::build();
-        let absent =
-            columns.len() * arguments.table.paper().rows().count() * usize::try_from(arguments.trials)?
-                - cells.len();
         let program = program.as_deref().map_err(ToString::to_string);
-        println!("{}", plan::plan(&cells, &program, arguments, absent));
+        println!("{}", plan::plan(&assembly, &program, run.jobs.unwrap_or(1)));
         return Ok(ExitCode::SUCCESS);
     }
-    let wanted: Vec<&Cell> = cells.iter().filter(|cell| is_wanted(arguments, cell)).collect();
-    // A table that is whole is made again at once, without a build.
-    let program =
-        if wanted.iter().all(|cell| cell.summary().is_some()) { PathBuf::new() } else { program::build()? };
-    run_with(&program, arguments, &columns, &cells, &out)
+    // What is whole is made again at once, without a build.
+    let program = if assembly.wanted.iter().all(|&index| assembly.cells[index].is_complete()) {
+        PathBuf::new()
+    } else {
+        program::build()?
+    };
+    make_with(&program, run, assembly, definitions)
 }
 
-/// The columns that were asked for, after a look whether there are such columns and rows in the table.
-fn wanted_columns(arguments: &Arguments) -> Result<Vec<&'static Column>, String> {
-    let table = arguments.table.paper();
-    for method in &arguments.methods {
-        layout::heading(method, "row", table.rows())?;
-    }
-    let columns: Vec<_> = layout::columns(arguments.table, arguments.profile).collect();
-    let headings = columns.iter().map(|column| column.heading);
-    let mut wanted = Vec::new();
-    for column in &arguments.columns {
-        wanted.push(layout::heading(column, "column", headings.clone())?);
-    }
-    Ok(columns.into_iter().filter(|column| wanted.is_empty() || wanted.contains(&column.heading)).collect())
-}
-
-fn is_wanted(arguments: &Arguments, cell: &Cell) -> bool {
-    arguments.methods.is_empty()
-        || arguments.methods.iter().any(|method| method.eq_ignore_ascii_case(&cell.method))
-}
-
-/// All cells of the columns that have a recipe; also those of methods that were not asked for.
-fn cells(arguments: &Arguments, columns: &[&'static Column], out: &Path) -> Result<Vec<Cell>> {
-    let library = Library::embedded();
-    let names = library.names()?;
-    let table = arguments.table.paper();
-    let mut cells = Vec::new();
-    for column in columns {
-        for method in table.rows() {
-            let recipe = column.recipe(method);
-            if names.contains(&recipe) {
-                for trial in 0..arguments.trials {
-                    cells.push(Cell::new(column, method, &library, &recipe, trial, out)?);
-                }
-            }
+/// The same with a given program.
+fn make_with(
+    program: &Path,
+    run: &RunOptions,
+    mut assembly: Assembly,
+    definitions: &[Definition],
+) -> Result<ExitCode> {
+    let failures = run_cells(program, run, &assembly, definitions)?;
+    assembly.failures = failures.iter().map(|failure| (failure.cell.clone(), failure.to_string())).collect();
+    let out = assembly.options.out.clone();
+    for definition in definitions {
+        let artefact = assembly.assemble(definition);
+        for (extension, text) in [
+            ("json", artefact.to_json()),
+            ("md", render::markdown(&artefact)),
+            ("csv", render::csv(&artefact)),
+            ("tex", render::latex(&artefact)),
+        ] {
+            write(&out.join(format!("{}.{extension}", definition.id)), &text)?;
+        }
+        if definitions.len() == 1 {
+            println!("{}", render::terminal(&artefact));
+        } else {
+            println!("{}", render::line(&artefact));
         }
     }
-    Ok(cells)
-}
-
-fn run_with(
-    program: &Path,
-    arguments: &Arguments,
-    columns: &[&'static Column],
-    cells: &[Cell],
-    out: &Path,
-) -> Result<ExitCode> {
-    let wanted: Vec<&Cell> = cells.iter().filter(|cell| is_wanted(arguments, cell)).collect();
-    let runner = Runner {
-        program,
-        device: &arguments.device,
-        data_dir: arguments.data_dir.as_deref(),
-        jobs: usize::try_from(arguments.jobs).unwrap_or(usize::MAX),
-    };
-    let failures = runner.run(&wanted)?;
-    let failed: Vec<&Cell> = failures.iter().map(|failure| failure.cell).collect();
-    let results = results::collect(arguments, columns, cells, &failed);
-    for (extension, text) in [
-        ("md", render::markdown(&results)),
-        ("csv", render::csv(&results)),
-        ("tex", render::latex(&results)),
-        ("json", render::json(&results)),
-    ] {
-        write(&out.join(format!("{}.{extension}", arguments.table)), &text)?;
-    }
-    println!("{}", render::terminal(&results));
-    println!("Written to {}: {}.md, .csv, .tex, .json", out.display(), arguments.table);
-    if arguments.profile == Profile::Quick {
-        println!("\n{}", layout::farewell(arguments.table));
+    let ids: Vec<_> = definitions.iter().map(|definition| definition.id.as_str()).collect();
+    println!("Written to {}: {} as .md, .csv, .tex, .json", out.display(), ids.join(", "));
+    if assembly.options.profile == Profile::Quick {
+        println!("\n{}", farewell::farewell(&assembly.options, definitions));
     }
     for failure in &failures {
         eprintln!("\n{failure}");
     }
+    if !failures.is_empty() {
+        eprintln!(
+            "\n{} of {} cells failed; the same command tries them again",
+            failures.len(),
+            assembly.wanted.len()
+        );
+    }
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn run_cells(
+    program: &Path,
+    run: &RunOptions,
+    assembly: &Assembly,
+    definitions: &[Definition],
+) -> Result<Vec<Failure>> {
+    let cells: Vec<&Cell> = assembly.wanted.iter().map(|&index| &assembly.cells[index]).collect();
+    let options = &assembly.options;
+    let id = if definitions.len() == 1 { definitions[0].id.as_str() } else { "all" };
+    manifest::write(&options.out, id, &cells)?;
+    match run.launcher {
+        Launcher::Local => {
+            let jobs =
+                run.jobs.map_or(options.devices.len(), |jobs| usize::try_from(jobs).unwrap_or(usize::MAX));
+            let data_dir = options.data_dir.clone();
+            let runner = Runner { program, devices: &options.devices, data_dir, jobs };
+            Ok(runner.run(&cells))
+        }
+        Launcher::Slurm => {
+            let launch = Launch { device: options.device(), data_dir: options.data_dir.clone() };
+            slurm::run(program, &launch, run, &options.out, id, &cells)
+        }
+    }
+}
+
+/// Whether the rows and columns that were asked for are there.
+fn check_headings(arguments: &Arguments, definitions: &[Definition]) -> Result<(), String> {
+    for (asked, axis, what) in
+        [(&arguments.columns, Axis::Columns, "column"), (&arguments.rows, Axis::Rows, "row")]
+    {
+        let known: Vec<String> = definitions
+            .iter()
+            .flat_map(|definition| assemble::headings(definition, arguments.profile, axis))
+            .collect();
+        for heading in asked {
+            if !known.iter().any(|known| known.eq_ignore_ascii_case(heading)) {
+                let known =
+                    if known.is_empty() { "none: it is no table".to_owned() } else { known.join(", ") };
+                return Err(format!("no {what} `{heading}` here; expected one of {known}"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file aside and gives it its name when it is whole.
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let aside = path.with_extension("part");
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))
         .and_then(|()| std::fs::write(&aside, text))

@@ -7,27 +7,21 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::assemble::Assembly;
 use super::cell::{Cell, State};
 use super::render::align;
-use super::{Arguments, is_wanted};
-use crate::paper;
 
 /// The time of one step of a recipe in milliseconds, or why it isn't known.
 type Timed = Result<f64, String>;
 
-/// Every cell that was asked for, with its state and the hours that it will take. `absent` counts the cells of the table
-/// that have no recipe.
-pub(crate) fn plan(
-    cells: &[Cell],
-    program: &Result<&Path, String>,
-    arguments: &Arguments,
-    absent: usize,
-) -> String {
-    let mut timed: BTreeMap<&str, Timed> = BTreeMap::new();
+/// Every cell that was asked for, with its state and the hours that it will take.
+pub(crate) fn plan(assembly: &Assembly, program: &Result<&Path, String>, jobs: u64) -> String {
+    let mut timed: BTreeMap<String, Timed> = BTreeMap::new();
     let mut lines =
-        vec![["Cell", "State", "Steps", "ms a step", "Hours here", "Hours published"].map(str::to_owned)];
+        vec![["Cell", "State", "Steps", "ms a step", "Hours here", "Then"].map(str::to_owned).to_vec()];
     let mut total = 0.0;
-    for cell in cells.iter().filter(|cell| is_wanted(arguments, cell)) {
+    let device = assembly.options.device();
+    for cell in assembly.wanted.iter().map(|&index| &assembly.cells[index]) {
         let state = cell.state();
         let steps = train_pictures(cell).map(|pictures| cell.recipe.total_steps(pictures));
         let unknown = || "?".to_owned();
@@ -35,7 +29,7 @@ pub(crate) fn plan(
             (String::new(), "0".to_owned())
         } else {
             let measured =
-                timed.entry(&cell.recipe.name).or_insert_with(|| time_step(program, cell, arguments));
+                timed.entry(cell.recipe.name.clone()).or_insert_with(|| time_step(program, cell, &device));
             let hours =
                 measured.as_ref().ok().zip(steps).map(|(milliseconds, steps)| hours(*milliseconds, steps));
             total += hours.unwrap_or(0.0);
@@ -44,20 +38,18 @@ pub(crate) fn plan(
             (time, hours.map_or_else(unknown, |hours| format!("{hours:.2}")))
         };
         let steps = steps.map_or_else(unknown, |steps| steps.to_string());
-        lines.push([cell.title(), describe(&state).to_owned(), steps, time, hours, published(cell)]);
+        let then: Vec<String> = cell.steps.iter().map(super::cell::Step::title).collect();
+        lines.push(vec![cell.title(), describe(&state).to_owned(), steps, time, hours, then.join(", ")]);
     }
     let mut text = align(&lines, |index| (2..5).contains(&index));
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let elapsed = total / arguments.jobs as f64;
-    let (device, jobs) = (&arguments.device, arguments.jobs);
+    let elapsed = total / jobs as f64;
     let _ = write!(
         text,
-        "\nTogether {total:.2} h of steps on {device}, some {elapsed:.2} h with {jobs} at a time"
+        "\n{} cells. Together {total:.2} h of steps on {device}, some {elapsed:.2} h with {jobs} at a time",
+        lines.len() - 1,
     );
-    text.push_str("; loading and evaluation come on top.");
-    if absent > 0 {
-        let _ = write!(text, "\n{absent} cells of the table have no recipe yet.");
-    }
+    text.push_str("; loading, evaluation and what comes then are on top. Steps are timed by recipe, without what is set over it.");
     for (recipe, error) in timed.iter().filter_map(|(recipe, result)| Some((recipe, result.as_ref().err()?)))
     {
         let _ = write!(text, "\nNot timed and not in the sum: {recipe}: {error}");
@@ -68,13 +60,6 @@ pub(crate) fn plan(
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 fn hours(milliseconds: f64, steps: usize) -> f64 {
     milliseconds * steps as f64 / 3_600_000.0
-}
-
-/// The hours that the authors' run of the same cell took.
-fn published(cell: &Cell) -> String {
-    let hours = paper::hours();
-    let run = hours.runs.iter().find(|run| run.column == cell.column.heading && run.row == cell.method);
-    run.map_or_else(String::new, |run| format!("{:.1} on {} × {}", run.hours, run.gpus, run.gpu))
 }
 
 fn describe(state: &State) -> &'static str {
@@ -95,10 +80,10 @@ fn train_pictures(cell: &Cell) -> Option<usize> {
 }
 
 /// Milliseconds of a step, from the program's own benchmark.
-fn time_step(program: &Result<&Path, String>, cell: &Cell, arguments: &Arguments) -> Timed {
+fn time_step(program: &Result<&Path, String>, cell: &Cell, device: &str) -> Timed {
     let program = program.clone()?;
     let output = Command::new(program)
-        .args(["bench", "step", "--recipe", &cell.recipe.name, "--device", &arguments.device, "--json"])
+        .args(["bench", "step", "--recipe", &cell.recipe.name, "--device", device, "--json"])
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("{}: cannot be started: {error}", program.display()))?;

@@ -1,204 +1,393 @@
-//! The table as Markdown, CSV, LaTeX, JSON and for the terminal.
+//! An artefact as Markdown, CSV, LaTeX and for the terminal.
 
 use std::fmt::Write;
 
-use adautomix_recipes::{ClaimedNetwork, Statistic};
+use adautomix_recipes::ClaimedNetwork;
 
-use super::results::{Compared, Figures, Results, Row, Section, Spread, Status};
+use crate::artefact::{Artefact, Axis, Cell, Panel, Picture, Point, Series, Status, Table, Value, Whose};
 
-const STATISTICS: [Statistic; 3] = [Statistic::Last, Statistic::Best, Statistic::MedianLast10];
+/// Points of a series that are printed one by one.
+const FEW_POINTS: usize = 12;
 
-/// Columns of a rendered table.
-const WIDTH: usize = 12;
+const MARK: &str =
+    "* marks the figure that compares with the paper's; s.d. is its standard deviation over n trials.";
 
-const HEADINGS: [&str; WIDTH] = [
-    "Method",
-    "Paper",
-    "Student last",
-    "Student best",
-    "Student last-10",
-    "Teacher last",
-    "Teacher best",
-    "Teacher last-10",
-    "n",
-    "s.d.",
-    "Epochs",
-    "Remark",
-];
+const NETWORKS: &str = "Student: the trained network; teacher: its moving average; one-hot head. Last, best and last-10 are \
+     the last epoch, the best epoch on the test pictures, and the median of the last ten epochs.";
 
-/// The table as Markdown.
-pub(crate) fn markdown(results: &Results) -> String {
-    let mut text = format!("# {}\n", results.title);
-    for section in &results.sections {
-        let _ = write!(text, "\n## {}\n\n", section_title(section));
-        let mut lines = vec![HEADINGS.map(str::to_owned)];
-        lines.push(std::array::from_fn(|index| if is_figure(index) { "---:" } else { "---" }.to_owned()));
-        lines.extend(section.rows.iter().map(|row| cells(row, |command| format!(": `{command}`"))));
+/// The part of a table that has columns of its own: one column of the paper, or one row.
+struct Section<'a> {
+    title: String,
+    corner: &'a str,
+    lines: Vec<(&'a str, &'a Cell, usize)>,
+    /// The values that any line has.
+    values: Vec<(ClaimedNetwork, &'a str)>,
+}
+
+/// The artefact as Markdown.
+pub(crate) fn markdown(artefact: &Artefact) -> String {
+    let mut text = format!("# {}\n", title(artefact));
+    for section in sections(artefact) {
+        let _ = write!(text, "\n## {}\n\n", section.title);
+        let headings = section.headings();
+        let mut lines = vec![headings.clone()];
+        lines.push((0..headings.len()).map(|index| section.rule(index).to_owned()).collect());
+        lines
+            .extend(section.lines.iter().map(|line| section.cells(line, |command| format!(": `{command}`"))));
         for line in lines {
-            let _ = writeln!(text, "| {} |", line.map(|cell| cell.replace('*', "\\*")).join(" | "));
+            let _ = writeln!(text, "| {} |", line.join(" | ").replace('*', "\\*"));
         }
     }
-    let _ = write!(text, "\nPaper: {}.\n", results.source);
-    for note in &results.notes {
+    for panel in &artefact.panels {
+        let _ = write!(text, "\n## {}: {} against {}\n\n", panel.title, panel.y_label, panel.x_label);
+        for series in &panel.series {
+            let command =
+                series.command.as_ref().map_or_else(String::new, |command| format!(": `{command}`"));
+            let _ = writeln!(text, "- {}{command}", series_line(panel, series));
+        }
+    }
+    for picture in &artefact.pictures {
+        let _ = match &picture.path {
+            Some(path) => write!(text, "\n![{}](<{path}>)\n\n{}\n", picture.caption, picture.caption),
+            None => {
+                let command = picture.command.as_ref().map(|command| format!(": `{command}`"));
+                writeln!(text, "\n{}{}", picture_line(picture), command.unwrap_or_default())
+            }
+        };
+    }
+    let _ = write!(text, "\nPaper: {}.\n", artefact.source);
+    for note in notes(artefact) {
         let _ = write!(text, "\n{}\n", note.replace('*', "\\*"));
     }
     text
 }
 
-/// The table for a terminal, with the commands below it.
-pub(crate) fn terminal(results: &Results) -> String {
-    let mut text = format!("{}\n", results.title);
-    let mut commands = String::new();
-    for section in &results.sections {
-        let _ = write!(text, "\n{}\n", section_title(section));
-        let mut lines = vec![HEADINGS.map(str::to_owned)];
-        lines.extend(section.rows.iter().map(|row| cells(row, |_| String::new())));
-        text.push_str(&align(&lines, is_figure));
-        for command in section.rows.iter().filter_map(|row| row.command.as_ref()) {
-            let _ = writeln!(commands, "    {command}");
-        }
+/// The artefact for a terminal, with the commands below it.
+pub(crate) fn terminal(artefact: &Artefact) -> String {
+    let mut text = format!("{}\n", title(artefact));
+    let mut commands: Vec<&str> = Vec::new();
+    for section in sections(artefact) {
+        let _ = write!(text, "\n{}\n", section.title);
+        let mut lines = vec![section.headings()];
+        lines.extend(section.lines.iter().map(|line| section.cells(line, |_| String::new())));
+        text.push_str(&align(&lines, |index| section.is_figure(index)));
+        commands.extend(section.lines.iter().filter_map(|(_, cell, _)| cell.command.as_deref()));
     }
-    for note in &results.notes {
+    for panel in &artefact.panels {
+        let _ = write!(text, "\n{}: {} against {}\n", panel.title, panel.y_label, panel.x_label);
+        for series in &panel.series {
+            let _ = writeln!(text, "  {}", series_line(panel, series));
+        }
+        commands.extend(panel.series.iter().filter_map(|series| series.command.as_deref()));
+    }
+    for picture in &artefact.pictures {
+        let _ = writeln!(text, "\n{}", picture_line(picture));
+    }
+    commands.extend(artefact.pictures.iter().filter_map(|picture| picture.command.as_deref()));
+    for note in notes(artefact) {
         let _ = write!(text, "\n{note}");
     }
     text.push('\n');
+    commands.dedup();
     if !commands.is_empty() {
-        let _ = write!(text, "\nWhat is missing:\n{commands}");
+        let _ = write!(text, "\nWhat is missing:\n");
+        for command in commands {
+            let _ = writeln!(text, "    {command}");
+        }
     }
     text
 }
 
-/// The table as LaTeX with the rules of booktabs; commands for what is missing stand in comments.
-pub(crate) fn latex(results: &Results) -> String {
+/// How far the artefact has come, in a line.
+pub(crate) fn line(artefact: &Artefact) -> String {
+    let cells = artefact.tables.iter().flat_map(|table| &table.rows).flat_map(|row| &row.cells);
+    let mut all: Vec<Status> = cells.map(|cell| cell.status).collect();
+    let series = artefact.panels.iter().flat_map(|panel| &panel.series);
+    all.extend(series.filter(|series| series.whose == Whose::Ours).map(|series| series.status));
+    all.extend(artefact.pictures.iter().map(|picture| picture.status));
+    let count = |wanted: Status| all.iter().filter(|status| **status == wanted).count();
+    let mut text = format!("{}: {} of {} places filled", artefact.name, count(Status::Done), all.len());
+    for rest in [Status::SomeTrialsMissing, Status::Failed, Status::NotRun, Status::NotThereYet] {
+        if count(rest) > 0 {
+            let _ = write!(text, ", {} {}", count(rest), status(rest));
+        }
+    }
+    text
+}
+
+/// The tables as LaTeX with the rules of booktabs; commands for what is missing stand in comments.
+pub(crate) fn latex(artefact: &Artefact) -> String {
     let mut text = String::from("% Needs \\usepackage{booktabs}.\n");
-    for section in &results.sections {
+    for section in sections(artefact) {
+        let headings = section.headings();
         let _ = writeln!(text, "\\begin{{table}}\n\\centering\\small");
-        let _ = writeln!(
-            text,
-            "\\caption{{{}}}",
-            escape(&format!("{} [{}]", results.title, section_title(section)))
-        );
-        let _ = writeln!(text, "\\begin{{tabular}}{{lrrrrrrrrrrl}}\n\\toprule");
-        let _ = writeln!(text, "{} \\\\\n\\midrule", HEADINGS.join(" & "));
-        for row in &section.rows {
-            let line = cells(row, |_| String::new()).map(|cell| escape(&cell));
-            let _ = writeln!(text, "{} \\\\", line.join(" & "));
-            if let Some(command) = &row.command {
+        let caption = format!("{} [{}]", title(artefact), section.title);
+        let _ = writeln!(text, "\\caption{{{}}}", escape(&caption));
+        let columns: String =
+            (0..headings.len()).map(|index| if section.is_figure(index) { 'r' } else { 'l' }).collect();
+        let _ = writeln!(text, "\\begin{{tabular}}{{{columns}}}\n\\toprule");
+        let headings: Vec<_> = headings.iter().map(|heading| escape(heading)).collect();
+        let _ = writeln!(text, "{} \\\\\n\\midrule", headings.join(" & "));
+        for line in &section.lines {
+            let cells: Vec<_> =
+                section.cells(line, |_| String::new()).iter().map(|cell| escape(cell)).collect();
+            let _ = writeln!(text, "{} \\\\", cells.join(" & "));
+            if let Some(command) = &line.1.command {
                 let _ = writeln!(text, "% {command}");
             }
         }
         let _ = writeln!(text, "\\bottomrule\n\\end{{tabular}}\n\\end{{table}}");
     }
-    for note in &results.notes {
+    for note in notes(artefact) {
         let _ = writeln!(text, "% {note}");
     }
     text
 }
 
-/// The table as CSV: a line a method, figures with all their digits.
-pub(crate) fn csv(results: &Results) -> String {
-    let mut head =
-        ["table", "profile", "column", "ran", "method", "paper", "paper_column", "paper_epochs", "status"]
-            .map(str::to_owned)
-            .to_vec();
-    for network in ["student", "teacher"] {
-        for statistic in ["last", "best", "median_last10"] {
-            head.extend([format!("{network}_{statistic}"), format!("{network}_{statistic}_sd")]);
-        }
-    }
-    head.extend(["compared", "n", "trials", "epochs", "command"].map(str::to_owned));
-    let mut text = csv_line(&head);
-    for section in &results.sections {
-        for row in &section.rows {
-            let mut line = vec![results.table.to_string(), results.profile.clone(), section.column.clone()];
-            line.extend([section.title.clone(), row.method.clone(), optional(row.paper)]);
-            line.extend([section.paper_column.clone(), section.paper_epochs.to_string()]);
-            line.push(status(row.status).to_owned());
-            for figures in [row.student, row.teacher] {
-                for statistic in STATISTICS {
-                    let spread = figures.map(|figures| figures.get(statistic));
-                    line.push(optional(spread.map(|spread| spread.mean)));
-                    line.push(optional(spread.and_then(|spread| spread.sd)));
+/// A line for each value of a table and each point of a diagram, with all digits.
+pub(crate) fn csv(artefact: &Artefact) -> String {
+    let head = "id,profile,of,row,column,unit,paper,paper_epochs,paper_of,network,what,x,y,sd,compared,status,n,trials,epochs,\
+                ran,command";
+    let mut text = format!("{head}\n");
+    let start = |of: &str| vec![artefact.id.clone(), artefact.profile.clone(), of.to_owned()];
+    for table in &artefact.tables {
+        for row in &table.rows {
+            for (column, cell) in table.columns.iter().zip(&row.cells) {
+                let place = [
+                    start(&table.heading),
+                    vec![row.heading.clone(), column.heading.clone(), column.unit.clone()],
+                ];
+                let empty = [None];
+                let values: Vec<Option<&Value>> = cell.values.iter().map(Some).collect();
+                for value in if values.is_empty() { &empty[..] } else { &values } {
+                    text.push_str(&csv_line(&[place.concat(), csv_cell(cell, *value)].concat()));
                 }
             }
-            line.push(row.compared.map_or_else(String::new, compared_name));
-            line.extend([row.n.to_string(), row.trials.to_string(), optional(row.epochs)]);
-            line.push(row.command.clone().unwrap_or_default());
-            text.push_str(&csv_line(&line));
+        }
+    }
+    for panel in &artefact.panels {
+        for series in &panel.series {
+            let empty = [None];
+            let points: Vec<Option<&Point>> = series.points.iter().map(Some).collect();
+            for point in if points.is_empty() { &empty[..] } else { &points } {
+                text.push_str(&csv_line(&[start(&panel.title), csv_point(panel, series, *point)].concat()));
+            }
         }
     }
     text
 }
 
-/// The table as JSON.
-pub(crate) fn json(results: &Results) -> String {
-    let mut text = serde_json::to_string_pretty(results).expect("results have only string keys");
-    text.push('\n');
-    text
-}
-
-/// Lines of cells in columns as wide as their widest cell; `to_the_right` says which columns hold figures.
-pub(crate) fn align<const N: usize>(lines: &[[String; N]], to_the_right: fn(usize) -> bool) -> String {
-    let widths: [usize; N] =
-        std::array::from_fn(|index| lines.iter().map(|line| line[index].chars().count()).max().unwrap_or(0));
-    let mut text = String::new();
-    for line in lines {
-        let padded: [String; N] = std::array::from_fn(|index| {
-            let (cell, width) = (&line[index], widths[index]);
-            if to_the_right(index) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-        });
-        let _ = writeln!(text, "{}", padded.join("  ").trim_end());
-    }
-    text
-}
-
-/// What was run in a section, and what the paper's figures beside it are of.
-fn section_title(section: &Section) -> String {
-    let same = section.paper_column == section.column;
-    let column = if same { String::new() } else { format!("{}, ", section.paper_column) };
-    format!("{} (paper: {column}{} epochs)", section.title, section.paper_epochs)
-}
-
-/// Whether a column of the rendered table holds figures, which stand to the right.
-fn is_figure(index: usize) -> bool {
-    (1..WIDTH - 1).contains(&index)
-}
-
-/// The cells of a row; `command` says how the command for what is missing is shown after the remark.
-fn cells(row: &Row, command: impl Fn(&str) -> String) -> [String; WIDTH] {
-    let [student_last, student_best, student_median] = three(row, row.student, ClaimedNetwork::Student);
-    let [teacher_last, teacher_best, teacher_median] = three(row, row.teacher, ClaimedNetwork::Teacher);
-    let mut remark = match row.status {
-        Status::Done => String::new(),
-        Status::SomeTrialsMissing => format!("{} of {} trials", row.n, row.trials),
-        other => status(other).to_owned(),
-    };
-    remark.push_str(&row.command.as_deref().map(command).unwrap_or_default());
-    [
-        row.method.clone(),
-        row.paper.map_or_else(String::new, |value| format!("{value:.2}")),
-        student_last,
-        student_best,
-        student_median,
-        teacher_last,
-        teacher_best,
-        teacher_median,
-        if row.n > 0 { row.n.to_string() } else { String::new() },
-        row.compared.and_then(|compared| compared.sd).map_or_else(String::new, |sd| format!("{sd:.2}")),
-        optional(row.epochs),
-        remark,
+fn csv_cell(cell: &Cell, value: Option<&Value>) -> Vec<String> {
+    let paper = cell.paper.as_ref();
+    vec![
+        optional(paper.map(|paper| paper.value)),
+        optional(paper.and_then(|paper| paper.epochs)),
+        optional(paper.and_then(|paper| paper.of.clone())),
+        value.map_or_else(String::new, |value| network(value.network).to_lowercase()),
+        value.map_or_else(String::new, |value| value.what.clone()),
+        String::new(),
+        optional(value.map(|value| value.mean)),
+        optional(value.and_then(|value| value.sd)),
+        optional(value.map(|value| value.compared)),
+        status(cell.status).to_owned(),
+        cell.n.to_string(),
+        cell.trials.to_string(),
+        optional(cell.epochs),
+        cell.ran.clone().unwrap_or_default(),
+        cell.command.clone().unwrap_or_default(),
     ]
 }
 
-fn three(row: &Row, figures: Option<Figures>, network: ClaimedNetwork) -> [String; 3] {
-    STATISTICS.map(|statistic| {
-        let Some(figures) = figures else { return String::new() };
-        let Spread { mean, .. } = figures.get(statistic);
-        let compares = row
-            .compared
-            .is_some_and(|compared| compared.network == network && compared.statistic == statistic);
-        format!("{mean:.2}{}", if compares { "*" } else { "" })
-    })
+fn csv_point(panel: &Panel, series: &Series, point: Option<&Point>) -> Vec<String> {
+    let mut line = vec![series.name.clone(), whose(series.whose).to_owned(), panel.y_label.clone()];
+    line.extend(vec![String::new(); 5]);
+    line.extend([
+        optional(point.map(|point| point.x)),
+        optional(point.map(|point| point.y)),
+        optional(point.and_then(|point| point.sd)),
+        String::new(),
+        status(series.status).to_owned(),
+    ]);
+    line.extend(vec![String::new(); 3]);
+    line.extend([series.ran.clone().unwrap_or_default(), series.command.clone().unwrap_or_default()]);
+    line
+}
+
+/// Lines of cells in columns as wide as their widest cell; `to_the_right` says which columns hold figures.
+pub(crate) fn align(lines: &[Vec<String>], to_the_right: impl Fn(usize) -> bool) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |index: usize| lines.iter().filter_map(|line| Some(line.get(index)?.chars().count())).max();
+    let widths: Vec<usize> = (0..columns).map(|index| width(index).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for line in lines {
+        let padded = line.iter().zip(&widths).enumerate().map(|(index, (cell, &width))| {
+            if to_the_right(index) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        let _ = writeln!(text, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text
+}
+
+fn title(artefact: &Artefact) -> String {
+    let reduced = if artefact.reduced { "quick profile, not the paper's runs" } else { "paper profile" };
+    let ran = if artefact.ran.is_empty() { "nothing run yet".to_owned() } else { artefact.ran.join("; ") };
+    format!("{} ({reduced}): {}; {ran}", artefact.name, lower_first(&artefact.title))
+}
+
+fn notes(artefact: &Artefact) -> Vec<&str> {
+    let mut notes = if artefact.tables.is_empty() { Vec::new() } else { vec![MARK, NETWORKS] };
+    notes.extend(artefact.notes.iter().map(String::as_str));
+    notes
+}
+
+fn sections(artefact: &Artefact) -> Vec<Section<'_>> {
+    artefact.tables.iter().flat_map(sections_of).collect()
+}
+
+fn sections_of(table: &Table) -> Vec<Section<'_>> {
+    let column = |index: usize| {
+        let lines = table.rows.iter().filter_map(|row| {
+            Some((row.heading.as_str(), row.cells.get(index)?, table.columns[index].digits))
+        });
+        section(table, &table.columns[index].heading, &table.corner, lines.collect())
+    };
+    let row = |row: usize| {
+        let row = &table.rows[row];
+        let lines = table.columns.iter().zip(&row.cells);
+        let lines = lines.map(|(column, cell)| (column.heading.as_str(), cell, column.digits));
+        section(table, &row.heading, "", lines.collect())
+    };
+    match table.cut_by {
+        Axis::Columns => (0..table.columns.len()).map(column).collect(),
+        Axis::Rows => (0..table.rows.len()).map(row).collect(),
+    }
+}
+
+fn section<'a>(
+    table: &Table,
+    heading: &str,
+    corner: &'a str,
+    lines: Vec<(&'a str, &'a Cell, usize)>,
+) -> Section<'a> {
+    let mut values = Vec::new();
+    let mut ran: Vec<&str> = Vec::new();
+    let mut paper: Vec<String> = Vec::new();
+    let mut note = |text: String| {
+        if !text.is_empty() && !paper.contains(&text) {
+            paper.push(text);
+        }
+    };
+    for (_, cell, _) in &lines {
+        for value in &cell.values {
+            let kind = (value.network, value.what.as_str());
+            if !values.contains(&kind) {
+                values.push(kind);
+            }
+        }
+        if let Some(text) = cell.ran.as_deref().filter(|text| !ran.contains(text)) {
+            ran.push(text);
+        }
+        if let Some(printed) = &cell.paper {
+            let epochs = printed.epochs.map(|epochs| format!("{epochs} epochs"));
+            note(printed.of.iter().cloned().chain(epochs).collect::<Vec<_>>().join(", "));
+        }
+    }
+    // A student's values stand before the teacher's, whichever line had them first.
+    values.sort_by_key(|(network, _)| *network != ClaimedNetwork::Student);
+    let ran = if ran.is_empty() { "nothing run".to_owned() } else { ran.join(" and ") };
+    let paper = if paper.is_empty() { String::new() } else { format!(" (paper: {})", paper.join("; ")) };
+    let above = if table.heading.is_empty() { String::new() } else { format!("{}, ", table.heading) };
+    Section { title: format!("{above}{heading}: {ran}{paper}"), corner, lines, values }
+}
+
+impl Section<'_> {
+    fn headings(&self) -> Vec<String> {
+        let mut headings = vec![self.corner.to_owned(), "Paper".to_owned()];
+        headings.extend(self.values.iter().map(|(of, what)| format!("{} {what}", network(*of))));
+        headings.extend(["n", "s.d.", "Epochs", "Remark"].map(str::to_owned));
+        headings
+    }
+
+    /// Whether a column holds figures, which stand to the right.
+    fn is_figure(&self, index: usize) -> bool {
+        (1..self.values.len() + 5).contains(&index)
+    }
+
+    fn rule(&self, index: usize) -> &'static str {
+        if self.is_figure(index) { "---:" } else { "---" }
+    }
+
+    /// The cells of a line; `command` says how the command for what is missing is shown after the remark.
+    fn cells(
+        &self,
+        (heading, cell, digits): &(&str, &Cell, usize),
+        command: impl Fn(&str) -> String,
+    ) -> Vec<String> {
+        let figure = |value: f64| format!("{value:.digits$}");
+        let mut line = vec![(*heading).to_owned()];
+        line.push(cell.paper.as_ref().map_or_else(String::new, |paper| figure(paper.value)));
+        for kind in &self.values {
+            let value = cell.values.iter().find(|value| (value.network, value.what.as_str()) == *kind);
+            let mark = |value: &Value| if value.compared { "*" } else { "" };
+            line.push(value.map_or_else(String::new, |value| figure(value.mean) + mark(value)));
+        }
+        let sd = cell.values.iter().find(|value| value.compared).and_then(|value| value.sd);
+        line.push(if cell.n > 0 { cell.n.to_string() } else { String::new() });
+        line.push(sd.map_or_else(String::new, figure));
+        line.push(optional(cell.epochs));
+        let mut remark = match cell.status {
+            Status::Done => String::new(),
+            Status::SomeTrialsMissing => format!("{} of {} trials", cell.n, cell.trials),
+            other => status(other).to_owned(),
+        };
+        if let Some(reason) = cell.reason.as_deref().filter(|_| cell.status == Status::NotThereYet) {
+            let _ = write!(remark, ": {reason}");
+        }
+        remark.push_str(&cell.command.as_deref().map(command).unwrap_or_default());
+        line.push(remark);
+        line
+    }
+}
+
+fn series_line(panel: &Panel, series: &Series) -> String {
+    let mut text = format!("{} ({})", series.name, whose(series.whose));
+    if series.status != Status::Done {
+        let reason = series.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        let _ = write!(text, ", {}{reason}", status(series.status));
+    }
+    if !series.points.is_empty() {
+        let _ = write!(text, ": {}", points(panel, &series.points));
+    }
+    text
+}
+
+fn points(panel: &Panel, points: &[Point]) -> String {
+    let shown = |point: &Point| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "places are small and whole"
+        )]
+        let place = panel.places.get(point.x as usize);
+        let x = place.cloned().unwrap_or_else(|| {
+            format!("{:.4}", point.x).trim_end_matches('0').trim_end_matches('.').to_owned()
+        });
+        format!("{x}: {:.2}", point.y)
+    };
+    match points {
+        [first, .., last] if points.len() > FEW_POINTS => {
+            format!("{} points, {} to {}", points.len(), shown(first), shown(last))
+        }
+        _ => points.iter().map(shown).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn picture_line(picture: &Picture) -> String {
+    let reason = picture.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    match &picture.path {
+        Some(path) => format!("{}: {path}", picture.caption),
+        None => format!("{} ({}{reason})", picture.caption, status(picture.status)),
+    }
 }
 
 fn status(status: Status) -> &'static str {
@@ -211,17 +400,24 @@ fn status(status: Status) -> &'static str {
     }
 }
 
-fn compared_name(compared: Compared) -> String {
-    let network = match compared.network {
-        ClaimedNetwork::Student => "student",
-        ClaimedNetwork::Teacher => "teacher",
-    };
-    let statistic = match compared.statistic {
-        Statistic::Last => "last",
-        Statistic::Best => "best",
-        Statistic::MedianLast10 => "median_last10",
-    };
-    format!("{network}_{statistic}")
+fn network(network: ClaimedNetwork) -> &'static str {
+    match network {
+        ClaimedNetwork::Student => "Student",
+        ClaimedNetwork::Teacher => "Teacher",
+    }
+}
+
+fn whose(whose: Whose) -> &'static str {
+    match whose {
+        Whose::Ours => "ours",
+        Whose::Paper => "paper",
+        Whose::Published => "published",
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 fn optional(value: Option<impl ToString>) -> String {
@@ -229,17 +425,14 @@ fn optional(value: Option<impl ToString>) -> String {
 }
 
 fn csv_line(cells: &[String]) -> String {
-    let quoted: Vec<_> = cells
-        .iter()
-        .map(|cell| {
-            if cell.contains([',', '"', '\n']) {
-                format!("\"{}\"", cell.replace('"', "\"\""))
-            } else {
-                cell.clone()
-            }
-        })
-        .collect();
-    format!("{}\n", quoted.join(","))
+    let quoted = |cell: &String| {
+        if cell.contains([',', '"', '\n']) {
+            format!("\"{}\"", cell.replace('"', "\"\""))
+        } else {
+            cell.clone()
+        }
+    };
+    format!("{}\n", cells.iter().map(quoted).collect::<Vec<_>>().join(","))
 }
 
 fn escape(text: &str) -> String {
@@ -251,156 +444,4 @@ fn escape(text: &str) -> String {
         escaped.push(letter);
     }
     escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn figures(last: f64, best: f64, median: f64, sd: Option<f64>) -> Option<Figures> {
-        let spread = |mean| Spread { mean, sd };
-        Some(Figures { last: spread(last), best: spread(best), median_last10: spread(median) })
-    }
-
-    fn row(method: &str, paper: f64, status: Status) -> Row {
-        Row {
-            method: method.to_owned(),
-            paper: Some(paper),
-            status,
-            command: None,
-            n: 0,
-            trials: 2,
-            epochs: None,
-            student: None,
-            teacher: None,
-            compared: None,
-        }
-    }
-
-    fn fixed() -> Results {
-        let statistic = Statistic::MedianLast10;
-        let section = Section {
-            column: "CIFAR100/ResNet18".to_owned(),
-            title: "CIFAR100/ResNet18: cifar100, 100 % of 50,000 pictures".to_owned(),
-            paper_column: "CIFAR100/ResNet18".to_owned(),
-            paper_epochs: 800,
-            rows: vec![
-                Row {
-                    n: 2,
-                    epochs: Some(800),
-                    student: figures(74.0, 76.5, 75.0, Some(0.25)),
-                    teacher: figures(82.125, 82.5, 82.25, Some(0.125)),
-                    compared: Some(Compared { network: ClaimedNetwork::Teacher, statistic, sd: Some(0.125) }),
-                    ..row("AdAutoMix", 82.32, Status::Done)
-                },
-                Row {
-                    n: 1,
-                    epochs: Some(800),
-                    student: figures(78.0, 78.5, 78.25, None),
-                    compared: Some(Compared { network: ClaimedNetwork::Student, statistic, sd: None }),
-                    command: Some("cargo xtask a_b".to_owned()),
-                    ..row("Vanilla", 78.04, Status::SomeTrialsMissing)
-                },
-                Row { command: Some("cargo xtask c".to_owned()), ..row("MixUp", 79.12, Status::NotRun) },
-                row("FMix", 79.69, Status::NotThereYet),
-            ],
-        };
-        Results {
-            table: 1,
-            profile: "paper".to_owned(),
-            title: "Table 1".to_owned(),
-            source: "the paper".to_owned(),
-            notes: vec!["* compares.".to_owned()],
-            sections: vec![section],
-        }
-    }
-
-    #[test]
-    fn as_markdown() {
-        let expected = "\
-# Table 1
-
-## CIFAR100/ResNet18: cifar100, 100 % of 50,000 pictures (paper: 800 epochs)
-
-| Method | Paper | Student last | Student best | Student last-10 | Teacher last | Teacher best | Teacher last-10 | n | s.d. | Epochs | Remark |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| AdAutoMix | 82.32 | 74.00 | 76.50 | 75.00 | 82.12 | 82.50 | 82.25\\* | 2 | 0.12 | 800 |  |
-| Vanilla | 78.04 | 78.00 | 78.50 | 78.25\\* |  |  |  | 1 |  | 800 | 1 of 2 trials: `cargo xtask a_b` |
-| MixUp | 79.12 |  |  |  |  |  |  |  |  |  | not run: `cargo xtask c` |
-| FMix | 79.69 |  |  |  |  |  |  |  |  |  | not there yet |
-
-Paper: the paper.
-
-\\* compares.
-";
-        assert_eq!(markdown(&fixed()), expected);
-    }
-
-    #[test]
-    fn for_a_terminal() {
-        let expected = "\
-Table 1
-
-CIFAR100/ResNet18: cifar100, 100 % of 50,000 pictures (paper: 800 epochs)
-Method     Paper  Student last  Student best  Student last-10  Teacher last  Teacher best  Teacher last-10  n  s.d.  Epochs  Remark
-AdAutoMix  82.32         74.00         76.50            75.00         82.12         82.50           82.25*  2  0.12     800
-Vanilla    78.04         78.00         78.50           78.25*                                               1           800  1 of 2 trials
-MixUp      79.12                                                                                                             not run
-FMix       79.69                                                                                                             not there yet
-
-* compares.
-
-What is missing:
-    cargo xtask a_b
-    cargo xtask c
-";
-        assert_eq!(terminal(&fixed()), expected);
-    }
-
-    #[test]
-    fn as_latex() {
-        let expected = "\
-% Needs \\usepackage{booktabs}.
-\\begin{table}
-\\centering\\small
-\\caption{Table 1 [CIFAR100/ResNet18: cifar100, 100 \\% of 50,000 pictures (paper: 800 epochs)]}
-\\begin{tabular}{lrrrrrrrrrrl}
-\\toprule
-Method & Paper & Student last & Student best & Student last-10 & Teacher last & Teacher best & Teacher last-10 & n & s.d. & Epochs & Remark \\\\
-\\midrule
-AdAutoMix & 82.32 & 74.00 & 76.50 & 75.00 & 82.12 & 82.50 & 82.25* & 2 & 0.12 & 800 &  \\\\
-Vanilla & 78.04 & 78.00 & 78.50 & 78.25* &  &  &  & 1 &  & 800 & 1 of 2 trials \\\\
-% cargo xtask a_b
-MixUp & 79.12 &  &  &  &  &  &  &  &  &  & not run \\\\
-% cargo xtask c
-FMix & 79.69 &  &  &  &  &  &  &  &  &  & not there yet \\\\
-\\bottomrule
-\\end{tabular}
-\\end{table}
-% * compares.
-";
-        assert_eq!(latex(&fixed()), expected);
-    }
-
-    #[test]
-    fn as_csv_and_json() {
-        let csv = csv(&fixed());
-        let lines: Vec<_> = csv.lines().collect();
-        assert_eq!(lines.len(), 5);
-        assert_eq!(
-            lines[1],
-            "1,paper,CIFAR100/ResNet18,\"CIFAR100/ResNet18: cifar100, 100 % of 50,000 pictures\",AdAutoMix,82.32,\
-             CIFAR100/ResNet18,800,done,74,0.25,76.5,0.25,75,0.25,82.125,0.125,82.5,0.125,82.25,0.125,\
-             teacher_median_last10,2,2,800,"
-        );
-        assert!(lines[4].ends_with("not there yet,,,,,,,,,,,,,,0,2,,"), "{}", lines[4]);
-        let columns = |line: &str| line.replace(", ", "").replace("50,000", "").split(',').count();
-        assert!(lines.iter().all(|line| columns(line) == columns(lines[0])), "{csv}");
-
-        let json: serde_json::Value = serde_json::from_str(&json(&fixed())).unwrap();
-        let row = &json["sections"][0]["rows"][0];
-        assert_eq!(row["teacher"]["median_last10"]["mean"], 82.25);
-        assert_eq!(row["compared"]["network"], "teacher");
-        assert_eq!(json["sections"][0]["rows"][3]["status"], "not_there_yet");
-    }
 }

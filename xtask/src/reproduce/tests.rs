@@ -5,10 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use adautomix_recipes::{Accuracy, NetworkSummary, Override, Statistics, Summary};
+use adautomix_recipes::{Accuracy, Library, NetworkSummary, Statistics, Summary};
 use clap::Parser;
 
 use super::*;
+use crate::artefact::{self, Artefact};
+use cell::State;
 
 /// A folder with the stand-in, which notes its arguments in `calls`. It fails where `fail-RECIPE` exists, and breaks off
 /// after a checkpoint where `stop-RECIPE` does (slashes being dashes).
@@ -21,30 +23,59 @@ struct Stage {
 const SCRIPT: &str = r#"#!/bin/sh
 stage=$(dirname "$0")
 echo "$*" >> "$stage/calls"
-[ "$1" = train ] || { echo '{"ms_per_step": 36.0}'; exit 0; }
+case $1 in
+bench) echo '{"ms_per_step": 36.0}'; exit 0 ;;
+evaluate)
+    echo "student: $4" >&2
+    [ -e "$stage/fail-$4" ] && exit 1
+    cat "$stage/report.json"
+    exit 0 ;;
+mix)
+    while [ "$1" != --out ]; do shift; done
+    echo picture > "$2"
+    exit 0 ;;
+esac
 recipe=$(echo "$2" | tr / -)
 seed=$4
 shift 6
 out=$2
+name=$(basename "$out")
 echo "epoch 1 of $recipe"
 if [ -e "$stage/fail-$recipe" ]; then
-    echo "error: the disk is full" >&2
+    echo "error: loss is not a number" >&2
     exit 1
 fi
 mkdir -p "$out/checkpoints"
-cp "$stage/$recipe-$seed.toml" "$out/recipe.toml"
+cp "$stage/recipes/$name.toml" "$out/recipe.toml"
+if [ -e "$stage/full-$recipe" ]; then
+    # A disk without room: what the system itself says is in the log.
+    cp "$stage/recipes/$name.json" /dev/full || exit 1
+fi
 if [ -e "$stage/stop-$recipe" ]; then
     touch "$out/checkpoints/last.safetensors"
     kill -9 $$
 fi
-cp "$stage/$recipe-$seed.json" "$out/summary.json"
+cp "$stage/recipes/$name.json" "$out/summary.json"
+cp "$stage/metrics.jsonl" "$out/metrics.jsonl"
+"#;
+
+const REPORT: &str = r#"{"recipe": "r", "steps": 10,
+"student": {"one": {"ece": {"standard": 0.2, "sorted": 0.1,
+    "reliability": [{"count": 0, "accuracy": 0.0, "confidence": 0.0}, {"count": 5, "accuracy": 0.4, "confidence": 0.5}]},
+  "fgsm": {"pixel": {"error": 60.0}, "published": {"error": 50.0}}, "corruption": {"top1": 40.0},
+  "occlusion": {"ratios": [0.0, 0.1], "per_picture": [70.0, 69.0], "published": [70.0, 68.0]}}},
+"teacher": {"one": {"fgsm": {"pixel": {"error": 61.0}, "published": {"error": 51.0}}}}}"#;
+
+const METRICS: &str = r#"{"event": "train", "epoch": 0, "step": 9}
+{"event": "evaluation", "epoch": 0, "steps": 10, "student": {"one": {"top1": 30.0}}, "teacher": {"one": {"top1": 20.0}}}
+{"event": "evaluation", "epoch": 1, "steps": 20, "student": {"one": {"top1": 35.0}}, "teacher": {"one": {"top1": 25.0}}}
 "#;
 
 /// The methods of a table that have a quick recipe, in the order of its rows.
-fn methods(table: Table) -> Vec<String> {
+fn methods(id: &str) -> Vec<String> {
     let names = Library::embedded().names().unwrap();
-    let methods = table.paper().rows().map(str::to_lowercase).collect::<Vec<_>>();
-    methods.into_iter().filter(|method| names.contains(&format!("quick/{method}"))).collect()
+    let rows = assemble::headings(&paper::definition(id).unwrap(), Profile::Quick, Axis::Rows);
+    rows.iter().map(|row| row.to_lowercase()).filter(|row| names.contains(&format!("quick/{row}"))).collect()
 }
 
 #[derive(Parser)]
@@ -56,22 +87,24 @@ struct Line {
 impl Stage {
     fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("adautomix-reproduce-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(folder.join("recipes")).unwrap();
         let program = folder.join("adautomix");
         fs::write(&program, SCRIPT).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        for method in methods(Table::Table1).into_iter().chain(["manifoldmix".to_owned()]) {
-            for seed in 0..2_u32 {
-                let recipe = format!("quick/{method}");
-                let change = Override::new("training.seed", i64::from(seed)).unwrap();
-                let whole = Library::embedded().load(&recipe, &[change]).unwrap();
-                let file = folder.join(format!("quick-{method}-{seed}"));
-                fs::write(file.with_extension("toml"), whole.to_toml()).unwrap();
-                fs::write(file.with_extension("json"), summary(&recipe, &method, seed).to_json()).unwrap();
-            }
-        }
+        fs::write(folder.join("report.json"), REPORT).unwrap();
+        fs::write(folder.join("metrics.jsonl"), METRICS).unwrap();
         let out = folder.join("out");
         Self { folder, program, out }
+    }
+
+    /// What the stand-in leaves behind for each cell.
+    fn prepare(&self, cells: &[Cell]) {
+        for cell in cells {
+            let file = |ending: &str| self.folder.join("recipes").join(format!("{}.{ending}", cell.name));
+            fs::write(file("toml"), cell.recipe.to_toml()).unwrap();
+            let summary = summary(&cell.recipe.name, cell.recipe.method.name(), cell.trial);
+            fs::write(file("json"), summary.to_json()).unwrap();
+        }
     }
 
     fn mark(&self, name: &str) {
@@ -91,16 +124,33 @@ impl Stage {
     }
 
     fn reproduce(&self, line: &str) -> bool {
-        self.reproduce_table("table1", line)
+        self.reproduce_artefact("table1", line)
     }
 
-    fn reproduce_table(&self, table: &str, line: &str) -> bool {
-        let words = ["xtask", table].into_iter().chain(line.split_whitespace());
-        let arguments = Line::try_parse_from(words).unwrap().arguments;
-        let columns: Vec<_> = layout::columns(arguments.table, arguments.profile).collect();
-        let cells = cells(&arguments, &columns, &self.out).unwrap();
-        let code = run_with(&self.program, &arguments, &columns, &cells, &self.out).unwrap();
-        code == ExitCode::SUCCESS
+    fn reproduce_artefact(&self, artefact: &str, line: &str) -> bool {
+        let (arguments, assembly, definitions) = self.assembly(artefact, line);
+        self.prepare(&assembly.cells);
+        make_with(&self.program, &arguments.run, assembly, &definitions).unwrap() == ExitCode::SUCCESS
+    }
+
+    fn assembly(&self, artefact: &str, line: &str) -> (Arguments, Assembly, Vec<Definition>) {
+        let words = ["xtask", artefact].into_iter().chain(line.split_whitespace());
+        let mut arguments = Line::try_parse_from(words).unwrap().arguments;
+        arguments.run.out = Some(self.out.clone());
+        let definitions: Vec<_> =
+            paper::ids().filter(|id| ["all", id].contains(&artefact)).filter_map(paper::definition).collect();
+        let mut options = Options::new(&arguments.run, arguments.profile, "cargo xtask reproduce {id}");
+        options.rows.clone_from(&arguments.rows);
+        options.columns.clone_from(&arguments.columns);
+        let mut assembly = Assembly::new(options).unwrap();
+        for definition in &definitions {
+            assembly.assemble(definition);
+        }
+        (arguments, assembly, definitions)
+    }
+
+    fn artefact(&self, id: &str) -> Artefact {
+        Artefact::read(&self.out.join(format!("{id}.json"))).unwrap()
     }
 
     fn table(&self) -> String {
@@ -119,12 +169,12 @@ impl Drop for Stage {
     }
 }
 
-fn summary(recipe: &str, method: &str, seed: u32) -> Summary {
+fn summary(recipe: &str, method: &str, seed: u64) -> Summary {
     let accuracy = |value: f64| {
         let top1 = Statistics { last: value, best: value + 1.0, median_last10: value - 1.0 };
         Accuracy { top1, top5: top1 }
     };
-    let student = NetworkSummary::one_head(accuracy(60.0 + 2.0 * f64::from(seed)));
+    let student = NetworkSummary::one_head(accuracy(if seed == 0 { 60.0 } else { 62.0 }));
     Summary {
         recipe: recipe.to_owned(),
         method: method.to_owned(),
@@ -132,13 +182,15 @@ fn summary(recipe: &str, method: &str, seed: u32) -> Summary {
         network: "resnet20-cifar".to_owned(),
         device: "cpu".to_owned(),
         commit: Some("0123456789abcdef".to_owned()),
-        seed: u64::from(seed),
+        seed,
         epochs: 10,
         steps: 200,
         seconds: 1.0,
         train_pictures: 2_000,
         test_pictures: 1_000,
-        teacher: (method == "adautomix").then(|| NetworkSummary::two_heads(accuracy(70.0), accuracy(65.0))),
+        teacher: ["automix", "adautomix"]
+            .contains(&method)
+            .then(|| NetworkSummary::two_heads(accuracy(70.0), accuracy(65.0))),
         student,
     }
 }
@@ -147,18 +199,18 @@ fn summary(recipe: &str, method: &str, seed: u32) -> Summary {
 fn what_is_done_isnt_run_again() {
     let stage = Stage::new("done");
     assert!(stage.reproduce(""));
-    let expected = methods(Table::Table1).into_iter().map(|method| format!("train quick/{method} --seed 0"));
+    let expected = methods("table1").into_iter().map(|method| format!("train quick/{method} --seed 0"));
     assert_eq!(stage.calls(), expected.collect::<Vec<_>>());
     let table = stage.table();
     assert!(
-        table.starts_with("# Table 1 (quick profile, not the paper's runs): top-1 accuracy in percent; "),
+        table.starts_with("# Table 1 (quick profile, not the paper's runs): top-1 accuracy; "),
         "{table}"
     );
     assert!(
-        table.contains(
-            "2,000 training and 1,000 test pictures, 10 epochs (200 steps); cpu, commit 0123456789ab"
-        )
+        table.contains("2,000 training and 1,000 test pictures, 10 epochs (200 steps) (paper: CIFAR100/ResNet18, 800 epochs)"),
+        "{table}"
     );
+    assert!(table.contains("; cpu, commit 0123456789ab\n"), "{table}");
     assert_eq!(
         stage.row("AdAutoMix"),
         "| AdAutoMix | 82.32 | 60.00 | 61.00 | 59.00 | 70.00 | 71.00 | 69.00\\* | 1 |  | 10 |  |"
@@ -168,7 +220,7 @@ fn what_is_done_isnt_run_again() {
     assert_eq!(stage.calls(), Vec::<String>::new());
     assert_eq!(stage.table(), table);
 
-    assert!(stage.reproduce("--trials 2 --jobs 2 --methods MixUp,cutmix"));
+    assert!(stage.reproduce("--trials 2 --jobs 2 --rows MixUp,cutmix"));
     let mut calls = stage.calls();
     calls.sort();
     assert_eq!(calls, ["train quick/cutmix --seed 1", "train quick/mixup --seed 1"]);
@@ -177,12 +229,8 @@ fn what_is_done_isnt_run_again() {
         "| MixUp | 79.12 | 61.00 | 62.00 | 60.00\\* |  |  |  | 2 | 1.41 | 10 |  |"
     );
     let row = stage.row("Vanilla");
-    assert!(
-        row.contains(
-            "1 of 2 trials: `cargo xtask reproduce table1 --profile quick --methods Vanilla --trials 2`"
-        ),
-        "{row}"
-    );
+    assert!(row.contains("1 of 2 trials: `cargo xtask reproduce table1 --trials 2 --out"), "{row}");
+    assert!(row.contains("--columns synthetic/ResNet20 --rows Vanilla`"), "{row}");
 }
 
 #[test]
@@ -190,54 +238,166 @@ fn tables_share_their_runs() {
     let stage = Stage::new("shared");
     assert!(stage.reproduce("--methods Vanilla,AdAutoMix"));
     stage.calls();
-    assert!(stage.reproduce_table("table2", "--methods vanilla,ManifoldMix,AdAutoMix"));
+    assert!(stage.reproduce_artefact("table2", "--rows vanilla,ManifoldMix,AdAutoMix"));
     assert_eq!(stage.calls(), ["train quick/manifoldmix --seed 0"]);
     let table = fs::read_to_string(stage.out.join("table2.md")).unwrap();
     assert!(table.contains("(paper: CUB-200/ResNet18, 200 epochs)"), "{table}");
     assert!(table.contains("| AdAutoMix | 80.88 | 60.00 |"), "{table}");
-    let missing = "not run: `cargo xtask reproduce table2 --profile quick --methods MixUp`";
-    assert!(table.contains(missing), "{table}");
+    assert!(table.contains("not run: `cargo xtask reproduce table2 --out"), "{table}");
 }
 
 #[test]
 fn what_a_table_doesnt_have_is_refused() {
     let refused = |line: &str| {
         let arguments = Line::try_parse_from(line.split_whitespace()).unwrap().arguments;
-        wanted_columns(&arguments).unwrap_err()
+        let definition = paper::definition(&arguments.artefact).unwrap();
+        check_headings(&arguments, &[definition]).unwrap_err()
     };
-    let message = refused("xtask table1 --methods ManifoldMix");
+    let message = refused("xtask table1 --rows ManifoldMix");
     assert!(message.starts_with("no row `ManifoldMix` here; expected one of Vanilla"), "{message}");
     let message = refused("xtask table2 --profile paper --columns CIFAR100/ResNet18");
     assert!(message.starts_with("no column `CIFAR100/ResNet18` here; expected one of CUB-200"), "{message}");
+    let message = refused("xtask fig4 --rows MixUp");
+    assert!(message.ends_with("it is no table"), "{message}");
 }
 
 #[test]
-fn a_failed_cell_is_told_of_and_the_others_go_on() {
+fn measurements_follow_their_run_and_are_made_once() {
+    let stage = Stage::new("measured");
+    assert!(stage.reproduce_artefact("table4", "--rows CutMix,AdAutoMix"));
+    let calls = stage.calls();
+    assert_eq!(calls[0], "train quick/cutmix --seed 0");
+    assert!(calls[1].contains("--metrics corruption --json --pictures 100"), "{calls:?}");
+    assert!(calls[2].ends_with("--metrics fgsm --json"), "{calls:?}");
+    assert_eq!(calls.len(), 6);
+    let table = stage.artefact("table4");
+    let cell = &table.tables[0].rows[4].cells[2];
+    let values: Vec<_> =
+        cell.values.iter().map(|value| (value.what.as_str(), value.mean, value.compared)).collect();
+    assert_eq!(
+        values,
+        [
+            ("as defined", 60.0, false),
+            ("as published", 50.0, false),
+            ("as defined", 61.0, false),
+            ("as published", 51.0, true)
+        ]
+    );
+    assert_eq!(cell.paper.as_ref().unwrap().of.as_deref(), Some("cifar100/resnet18"));
+    let corrupted = table.tables[0].rows[0].cells[1].ran.clone().unwrap();
+    assert!(corrupted.ends_with("corruption measured on the first 100 test pictures only"), "{corrupted}");
+
+    // Figure 4 takes the calibration of the same runs, and the reliability diagram from it.
+    assert!(stage.reproduce_artefact("fig4", ""));
+    let calls = stage.calls();
+    assert!(!calls.iter().any(|call| call.starts_with("train quick/cutmix")), "{calls:?}");
+    let figure = stage.artefact("fig4");
+    assert_eq!(figure.panels[0].series[1].points[0].y, 0.4);
+    stage.calls();
+    assert!(stage.reproduce_artefact("table6", ""));
+    assert_eq!(stage.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn all_artefacts_are_made_of_the_same_cells() {
+    let stage = Stage::new("all");
+    assert!(stage.reproduce_artefact("all", "--jobs 4"));
+    stage.calls();
+    for id in paper::ids() {
+        let artefact = stage.artefact(id);
+        assert!(artefact.work.iter().all(|work| work.status == artefact::Status::Done), "{id}");
+        assert!(stage.out.join(format!("{id}.md")).exists(), "{id}");
+        for picture in artefact.pictures.iter().filter_map(|picture| picture.path.as_ref()) {
+            assert!(stage.out.join(picture).exists(), "{picture}");
+        }
+    }
+    let curve = &stage.artefact("fig10").panels[0].series;
+    assert_eq!(curve[0].points.last().map(|point| (point.x, point.y)), Some((2.0, 25.0)));
+    assert_eq!((curve[2].whose, curve[2].points.len()), (artefact::Whose::Published, 200));
+    let bars = &stage.artefact("fig1").panels[0];
+    assert_eq!((bars.places.len(), bars.series[0].points.len(), bars.series[1].points[8].y), (9, 9, 82.32));
+    assert!(stage.reproduce_artefact("all", ""));
+    assert_eq!(stage.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn of_twenty_cells_three_fail_and_are_made_good() {
+    let stage = Stage::new("twenty");
+    let (_, assembly, _) =
+        stage.assembly("table1", "--trials 3 --rows Vanilla,MixUp,CutMix,FMix,PuzzleMix,AutoMix");
+    let names: Vec<_> = assembly.wanted.iter().map(|&index| assembly.cells[index].name.clone()).collect();
+    assert_eq!(names.len(), 18);
+    stage.prepare(&assembly.cells);
+    let (_, more, _) = stage.assembly("table2", "--rows ManifoldMix");
+    let (_, last, _) = stage.assembly("table11", "--columns DADA");
+    stage.prepare(&more.cells);
+    stage.prepare(&last.cells);
+    stage.mark("fail-quick-manifoldmix");
+    stage.mark("full-quick-dada");
+    // Of the three trials of MixUp, one is killed: it alone has this name.
+    fs::write(&stage.program, SCRIPT.replace("stop-$recipe", "stop-$name")).unwrap();
+    stage.mark("stop-quick-mixup-seed1");
+    let cells: Vec<&Cell> = [&assembly, &more, &last]
+        .into_iter()
+        .flat_map(|assembly| assembly.wanted.iter().map(|&index| &assembly.cells[index]))
+        .collect();
+    assert_eq!(cells.len(), 20);
+    let devices = ["cpu".to_owned()];
+    let runner = Runner { program: &stage.program, devices: &devices, data_dir: None, jobs: 3 };
+    let failures = runner.run(&cells);
+    assert_eq!(cells.iter().filter(|cell| cell.is_complete()).count(), 17);
+    let mut messages: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    messages.sort();
+    assert_eq!(messages.len(), 3);
+    let [full, failed, killed] = [&messages[0], &messages[1], &messages[2]];
+    assert!(full.starts_with("failed: quick/dada, seed 0: exit status: 1\n"), "{full}");
+    assert!(full.contains("No space left on device"), "{full}");
+    assert!(failed.starts_with("failed: quick/manifoldmix, seed 0: exit status: 1\n"), "{failed}");
+    assert!(
+        failed.contains("    epoch 1 of quick-manifoldmix\n    error: loss is not a number\n"),
+        "{failed}"
+    );
+    assert!(killed.starts_with("failed: quick/mixup, seed 1: signal: 9 (SIGKILL)\n"), "{killed}");
+
+    stage.calls();
+    for name in ["fail-quick-manifoldmix", "full-quick-dada", "stop-quick-mixup-seed1"] {
+        stage.unmark(name);
+    }
+    assert!(runner.run(&cells).is_empty());
+    assert!(cells.iter().all(|cell| cell.is_complete()));
+    assert_eq!(stage.calls().len(), 3);
+}
+
+#[test]
+fn a_failed_cell_is_told_of_in_the_table_and_tried_again() {
     let stage = Stage::new("failed");
     stage.mark("fail-quick-mixup");
     assert!(!stage.reproduce(""));
-    assert_eq!(stage.calls().len(), methods(Table::Table1).len());
+    assert_eq!(stage.calls().len(), methods("table1").len());
     assert!(stage.row("MixUp").contains("failed: `cargo xtask reproduce"), "{}", stage.row("MixUp"));
     assert!(stage.row("AdAutoMix").contains("69.00"));
-
-    let arguments = Line::try_parse_from(["xtask", "table1"]).unwrap().arguments;
-    let columns: Vec<_> = layout::columns(Table::Table1, Profile::Quick).collect();
-    let cells = cells(&arguments, &columns, &stage.out).unwrap();
-    let runner = Runner { program: &stage.program, device: "cpu", data_dir: None, jobs: 1 };
-    let wanted: Vec<_> = cells.iter().collect();
-    let failures = runner.run(&wanted).unwrap();
-    let message = failures[0].to_string();
-    assert_eq!(failures.len(), 1);
-    assert!(
-        message.starts_with("failed: MixUp on synthetic/ResNet20, seed 0: exit status: 1\n"),
-        "{message}"
-    );
-    assert!(message.contains("    epoch 1 of quick-mixup\n    error: the disk is full\n"), "{message}");
-
-    stage.calls();
+    let artefact = stage.artefact("table1");
+    let work = artefact.work.iter().find(|work| work.name == "quick-mixup-seed0").unwrap();
+    assert!(work.failure.as_ref().unwrap().contains("error: loss is not a number"), "{work:?}");
     stage.unmark("fail-quick-mixup");
     assert!(stage.reproduce(""));
     assert_eq!(stage.calls(), ["train quick/mixup --seed 0"]);
+}
+
+#[test]
+fn a_failed_measurement_leaves_the_others() {
+    let stage = Stage::new("metric");
+    stage.mark("fail-corruption");
+    assert!(!stage.reproduce_artefact("table4", "--rows CutMix"));
+    assert_eq!(stage.calls().len(), 3);
+    let folder = stage.out.join("quick-cutmix-seed0/evaluation");
+    assert!(folder.join("fgsm.json").exists() && !folder.join("corruption-100.json").exists());
+    let row = stage.artefact("table4").tables[0].rows[0].clone();
+    assert_eq!(row.cells[1].status, artefact::Status::Failed);
+    assert_eq!(row.cells[2].status, artefact::Status::Done);
+    stage.unmark("fail-corruption");
+    assert!(stage.reproduce_artefact("table4", "--rows CutMix"));
+    assert_eq!(stage.calls().len(), 1);
 }
 
 #[test]
@@ -270,22 +430,21 @@ fn a_killed_cell_goes_on_and_one_of_another_recipe_is_set_aside() {
 #[test]
 fn a_run_is_resumed_only_from_a_checkpoint_of_its_recipe() {
     let stage = Stage::new("resume");
-    let arguments = Line::try_parse_from(["xtask", "table1", "--methods", "MixUp"]).unwrap().arguments;
-    let columns: Vec<_> = layout::columns(Table::Table1, Profile::Quick).collect();
-    let cells = cells(&arguments, &columns, &stage.out).unwrap();
-    let cell = cells.iter().find(|cell| cell.method == "MixUp").unwrap();
-    assert_eq!(cell.state(), cell::State::Empty);
+    let (_, assembly, _) = stage.assembly("table1", "--rows MixUp");
+    stage.prepare(&assembly.cells);
+    let cell = assembly.cells.iter().find(|cell| cell.name == "quick-mixup-seed0").unwrap();
+    assert_eq!(cell.state(), State::Empty);
     fs::create_dir_all(cell.folder.join("checkpoints")).unwrap();
-    assert_eq!(cell.state(), cell::State::Foreign);
+    assert_eq!(cell.state(), State::Foreign);
     fs::write(cell.folder.join("recipe.toml"), cell.recipe.to_toml()).unwrap();
-    assert_eq!(cell.state(), cell::State::Abandoned);
+    assert_eq!(cell.state(), State::Abandoned);
     fs::write(cell.folder.join("checkpoints/last.safetensors"), "").unwrap();
-    assert_eq!(cell.state(), cell::State::Resumable);
+    assert_eq!(cell.state(), State::Resumable);
 
-    let wanted = [cell];
-    let runner = Runner { program: &stage.program, device: "cpu", data_dir: None, jobs: 1 };
-    assert!(runner.run(&wanted).unwrap().is_empty());
+    let devices = ["cpu".to_owned()];
+    let runner = Runner { program: &stage.program, devices: &devices, data_dir: None, jobs: 1 };
+    assert!(runner.run(&[cell]).is_empty());
     let calls = fs::read_to_string(stage.folder.join("calls")).unwrap();
     assert!(calls.trim_end().ends_with("--resume"), "{calls}");
-    assert!(matches!(cell.state(), cell::State::Done(_)));
+    assert!(matches!(cell.state(), State::Done(_)));
 }

@@ -25,17 +25,39 @@ const COLOURS: usize = 7;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Look(usize);
 
-/// The looks of series by their names, in the order of the names: known methods have their own, others the next free one.
-pub(crate) fn looks(names: &[String]) -> Vec<Look> {
-    let mut taken: Vec<usize> = Vec::new();
+/// The looks of series of ours and of published ones, by their names. Known methods have their own look; what is published
+/// looks like what it is beside, since its lines are dashed; others have the next free look.
+pub(crate) fn looks(ours: &[String], theirs: &[String]) -> (Vec<Look>, Vec<Look>) {
+    let mut taken = Vec::new();
+    let of_ours = assign(ours, &mut taken, &[]);
+    let beside: Vec<(String, usize)> =
+        ours.iter().map(|name| name.to_lowercase()).zip(of_ours.iter().copied()).collect();
+    // A method may look alike in both kinds; whatever else is taken stays taken.
+    let mut taken = taken.into_iter().filter(|look| *look >= KNOWN.len() || !is_known(*look, ours)).collect();
+    let of_theirs = assign(theirs, &mut taken, &beside);
+    (of_ours.into_iter().map(Look).collect(), of_theirs.into_iter().map(Look).collect())
+}
+
+/// Whether a look is that of a known method among names.
+fn is_known(look: usize, names: &[String]) -> bool {
+    names.iter().any(|name| method(&name.to_lowercase()) == KNOWN[look])
+}
+
+/// The method that a name begins with: `AdAutoMix` of `AdAutoMix, teacher`.
+fn method(name: &str) -> &str {
+    name.split([',', ' ']).next().unwrap_or_default()
+}
+
+fn assign(names: &[String], taken: &mut Vec<usize>, beside: &[(String, usize)]) -> Vec<usize> {
     let mut looks: Vec<Option<usize>> = names
         .iter()
         .map(|name| {
             let name = name.to_lowercase();
-            let method = name.split([',', ' ']).next().unwrap_or_default();
-            let known = KNOWN.iter().position(|known| *known == method).filter(|look| !taken.contains(look));
-            taken.extend(known);
-            known
+            let same = beside.iter().find(|(other, _)| *other == name || *other == method(&name));
+            let known = || KNOWN.iter().position(|known| *known == method(&name));
+            let look = same.map(|(_, look)| *look).or_else(|| known().filter(|look| !taken.contains(look)));
+            taken.extend(look);
+            look
         })
         .collect();
     for look in &mut looks {
@@ -43,7 +65,7 @@ pub(crate) fn looks(names: &[String]) -> Vec<Look> {
         taken.push(free);
         *look = Some(free);
     }
-    looks.into_iter().flatten().map(Look).collect()
+    looks.into_iter().flatten().collect()
 }
 
 impl Look {
@@ -123,8 +145,12 @@ fn star(x: f64, y: f64) -> Vec<(f64, f64)> {
 mod tests {
     use super::*;
 
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
     fn of(names: &[&str]) -> Vec<Look> {
-        looks(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+        looks(&strings(names), &[]).0
     }
 
     #[test]
@@ -135,15 +161,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_published_looks_like_what_it_is_beside() {
+        let ours = strings(&["AdAutoMix", "with", "without"]);
+        let theirs =
+            strings(&["AdAutoMix with the defaults", "without", "with, a log", "CutMix, a log", "else"]);
+        let (ours, theirs) = looks(&ours, &theirs);
+        assert_eq!(theirs[..3], [ours[0], ours[2], ours[1]]);
+        assert_eq!(theirs[3], of(&["CutMix"])[0]);
+        assert!(!ours.contains(&theirs[4]) && theirs[4] != theirs[3]);
+    }
+
+    #[test]
     fn twelve_series_have_twelve_markers() {
         let names: Vec<String> = (0..12).map(|number| format!("N = {number}")).collect();
-        let mut marks: Vec<_> = looks(&names).iter().map(|look| look.marker(0.0, 0.0)).collect();
+        let mut marks: Vec<_> = looks(&names, &[]).0.iter().map(|look| look.marker(0.0, 0.0)).collect();
         marks.sort();
         marks.dedup();
         assert_eq!(marks.len(), 12);
         let names: Vec<String> = (0..30).map(|number| format!("N = {number}")).collect();
         let mut both: Vec<_> =
-            looks(&names).iter().map(|look| (look.colour(), look.marker(0.0, 0.0))).collect();
+            looks(&names, &[]).0.iter().map(|look| (look.colour(), look.marker(0.0, 0.0))).collect();
         both.sort();
         both.dedup();
         assert_eq!(both.len(), 30);

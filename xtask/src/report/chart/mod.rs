@@ -59,16 +59,24 @@ fn draw(panel: &Panel, id: &str, reduced: bool, style: Option<&str>) -> Markup {
     }
 }
 
-/// The series of a panel with their looks; series of one name have one look.
+/// The series of a panel with their looks.
 pub(crate) fn looks_of(panel: &Panel) -> Vec<(&Series, Look)> {
-    let mut names: Vec<String> = Vec::new();
-    for series in &panel.series {
-        if !names.contains(&series.name) {
-            names.push(series.name.clone());
+    let names = |ours: bool| -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for series in panel.series.iter().filter(|series| (series.whose == Whose::Ours) == ours) {
+            if !names.contains(&series.name) {
+                names.push(series.name.clone());
+            }
         }
-    }
-    let looks = looks(&names);
-    let of = |series: &Series| names.iter().position(|name| *name == series.name).map(|index| looks[index]);
+        names
+    };
+    let (ours, theirs) = (names(true), names(false));
+    let (of_ours, of_theirs) = looks(&ours, &theirs);
+    let of = |series: &Series| {
+        let (names, looks) =
+            if series.whose == Whose::Ours { (&ours, &of_ours) } else { (&theirs, &of_theirs) };
+        Some(looks[names.iter().position(|name| *name == series.name)?])
+    };
     panel.series.iter().filter_map(|series| Some((series, of(series)?))).collect()
 }
 

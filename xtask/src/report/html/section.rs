@@ -65,7 +65,7 @@ pub(super) fn artefact(artefact: &Artefact, results: &Path) -> Result<Markup> {
 }
 
 fn lines(table: &Table, id: &str, artefact: &Artefact) -> Markup {
-    let lines = Lines::of(table);
+    let lines = Lines::of(table, &artefact.command);
     let caption = if table.heading.is_empty() { &artefact.name } else { &table.heading };
     html! {
         @if !table.heading.is_empty() { h4 id=(format!("{id}-heading")) { (table.heading) } }
@@ -236,7 +236,8 @@ pub(super) fn panels(panels: &[Panel], id: &str, reduced: bool) -> Markup {
                     @let name = format!("{id}-panel-{}", index + 1);
                     figure id=(name) {
                         figcaption {
-                            @if panels.len() > 1 { b { "(" (letter(index)) ")" } " " }
+                            // Some titles have their letter already.
+                            @if panels.len() > 1 && !panel.title.starts_with('(') { b { "(" (letter(index)) ")" } " " }
                             (panel.title)
                         }
                         @if is_drawn(panel) { (chart::inline(panel, &name, reduced)) }
