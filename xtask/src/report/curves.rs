@@ -15,8 +15,6 @@ pub(crate) struct Curves {
     pub(crate) id: String,
     pub(crate) title: String,
     pub(crate) panels: Vec<Panel>,
-    /// What stands in them, in words.
-    pub(crate) notes: Vec<String>,
     /// Whether a run of ours in them is reduced.
     pub(crate) reduced: bool,
 }
@@ -74,7 +72,6 @@ pub(crate) fn curves(runs: &[Run], reduced: bool) -> Vec<Curves> {
                 id: anchor(&format!("curves-{dataset}-{network}-{epochs}{variants}")),
                 title: format!("{dataset}, {network}, {epochs} epochs{variants}"),
                 panels: panels(&runs, &logs, is_variant),
-                notes: notes(&runs, &logs, &published.source),
                 reduced: reduced && !runs.is_empty(),
             }
         })
@@ -90,24 +87,16 @@ fn anchor(text: &str) -> String {
     parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
 }
 
-fn notes(runs: &[&Run], logs: &[&Log], source: &str) -> Vec<String> {
-    let mut notes = vec![
+/// What stands in the diagrams, in words.
+pub(crate) fn notes() -> [String; 3] {
+    [
         "Accuracy is top-1 on the test pictures: of the teacher, where a method has one, else of the trained network."
             .to_owned(),
-    ];
-    if !runs.is_empty() {
-        notes.push(
-            "Our loss is the one that the classifier descends, the mean of an epoch; over several seeds the mean is \
-             drawn, with the standard deviation where there is room."
-                .to_owned(),
-        );
-    }
-    if !logs.is_empty() {
-        notes.push(format!(
-            "Published: {source}, thinned to a hundred points; its loss is the sum in the log."
-        ));
-    }
-    notes
+        "Our loss is the one that the classifier descends, the mean of an epoch. Over several seeds the mean is drawn, \
+         with the standard deviation where there is room."
+            .to_owned(),
+        format!("Published: {}, thinned to a hundred points; the loss is the sum in the log.", published().source),
+    ]
 }
 
 fn panels(runs: &[&Run], logs: &[&Log], is_variant: bool) -> Vec<Panel> {

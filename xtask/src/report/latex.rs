@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::chart::pgf;
+use super::curves;
 use super::gather::Report;
 use super::lines::{Group, Line, Lines, letter, state};
 use super::{is_drawn, missing_series, picture_file};
@@ -46,10 +47,13 @@ pub(super) fn document(report: &Report, results: &Path) -> String {
     for artefact in &report.artefacts {
         section(&mut text, artefact, results);
     }
+    if !report.curves.is_empty() {
+        text.push_str("\n\\section*{Curves}\n");
+        notes(&mut text, curves::notes().iter().map(String::as_str));
+    }
     for curves in &report.curves {
-        let _ = write!(text, "\n\\section*{{Curves: {}}}\n", escape(&curves.title));
+        let _ = write!(text, "\n\\subsection*{{{}}}\n", escape(&curves.title));
         panels(&mut text, &curves.panels, curves.reduced);
-        notes(&mut text, curves.notes.iter().map(String::as_str));
     }
     environment(&mut text, report);
     text.push_str("\\end{document}\n");

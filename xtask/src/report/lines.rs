@@ -68,6 +68,8 @@ impl Lines {
         let place =
             |row: &str, column: &str| format!("{command} --columns {} --rows {}", quote(column), quote(row));
         let mut notes = Vec::new();
+        let first = table.columns.first().map(|column| column.unit.as_str());
+        let common = first.filter(|unit| table.columns.iter().all(|column| column.unit == *unit));
         let groups = match table.cut_by {
             Axis::Columns => (0..table.columns.len())
                 .map(|index| {
@@ -88,14 +90,13 @@ impl Lines {
                 .map(|row| {
                     let cells = table.columns.iter().zip(&row.cells);
                     let lines = cells.map(|(column, cell)| {
-                        let heading = with_unit(&column.heading, &column.unit);
-                        line(heading, cell, column, place(&row.heading, &column.heading), &mut notes)
+                        let unit = if common.is_some() { "" } else { column.unit.as_str() };
+                        let command = place(&row.heading, &column.heading);
+                        line(with_unit(&column.heading, unit), cell, column, command, &mut notes)
                     });
-                    Group {
-                        heading: row.heading.clone(),
-                        lines: lines.collect(),
-                        paper: paper(row.cells.iter()),
-                    }
+                    let lines = lines.collect();
+                    let heading = with_unit(&row.heading, common.unwrap_or_default());
+                    Group { heading, lines, paper: paper(row.cells.iter()) }
                 })
                 .collect(),
         };
@@ -287,8 +288,8 @@ mod tests {
     fn a_table_is_cut_by_rows_where_that_is_how_it_reads() {
         let lines = Lines::of(&Table { cut_by: Axis::Rows, ..samples::table() }, COMMAND);
         let headings: Vec<_> = lines.groups.iter().map(|group| group.heading.as_str()).collect();
-        assert_eq!(headings, ["AdAutoMix", "MixUp"]);
-        assert_eq!(lines.groups[1].lines[0].heading, "CIFAR100/ResNet18 (%)");
+        assert_eq!(headings, ["AdAutoMix (%)", "MixUp (%)"]);
+        assert_eq!(lines.groups[1].lines[0].heading, "CIFAR100/ResNet18");
     }
 
     #[test]

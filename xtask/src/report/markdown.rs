@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::curves;
 use super::gather::Report;
 use super::lines::{Line, Lines, letter, state};
 use super::{is_drawn, missing_series, panel_file, picture_file};
@@ -29,11 +30,14 @@ pub(super) fn text(report: &Report, results: &Path) -> String {
     for artefact in &report.artefacts {
         section(&mut text, artefact, results);
     }
+    if !report.curves.is_empty() {
+        text.push_str("\n## Curves\n");
+        notes(&mut text, curves::notes().iter().map(String::as_str));
+    }
     for curves in &report.curves {
         let reduced = if curves.reduced { " (reduced run)" } else { "" };
-        let _ = write!(text, "\n## Curves: {}{reduced}\n", curves.title);
+        let _ = write!(text, "\n### {}{reduced}\n", curves.title);
         panels(&mut text, &curves.panels, &curves.id);
-        notes(&mut text, curves.notes.iter().map(String::as_str));
     }
     environment(&mut text, report);
     for one in &report.work {
@@ -203,7 +207,7 @@ mod tests {
         section(&mut text, &samples::artefact("fig5", false), Path::new("nowhere"));
         assert!(text.contains("![Under \\<occlusion>](figures/fig5-1.svg)\n"), "{text}");
         assert!(
-            text.contains("- CutMix, not run: `cargo xtask reproduce fig5 --methods CutMix`\n"),
+            text.contains("- CutMix: not run: `cargo xtask reproduce fig5 --methods CutMix`\n"),
             "{text}"
         );
         assert!(text.contains("Blends: not run: `cargo xtask reproduce fig13`\n"), "{text}");

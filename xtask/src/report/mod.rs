@@ -108,19 +108,22 @@ fn picture_file(artefact: &Artefact, picture: &Picture, results: &Path) -> Optio
     source.is_file().then(|| (source, format!("{}-{name}", artefact.id)))
 }
 
-/// Names and commands of what is missing in a diagram, one entry for each command.
+/// What is missing in a diagram, in words, with the command that fills it: one entry for what is missing for one reason.
 fn missing_series(panel: &Panel) -> Vec<(String, Option<&str>)> {
-    let mut missing: Vec<(String, Option<&str>)> = Vec::new();
+    let mut missing: Vec<(Vec<&str>, String, Option<&str>)> = Vec::new();
     for series in panel.series.iter().filter(|series| series.points.is_empty()) {
-        let state = lines::state(series.status);
         let reason = series.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-        let words = format!("{}, {state}{reason}", series.name);
-        match missing.iter_mut().find(|(_, command)| *command == series.command.as_deref()) {
-            Some((known, _)) => known.push_str(&format!("; {words}")),
-            None => missing.push((words, series.command.as_deref())),
+        let (words, command) =
+            (format!("{}{reason}", lines::state(series.status)), series.command.as_deref());
+        match missing.iter_mut().find(|(_, known, of)| (known, *of) == (&words, command)) {
+            Some((names, ..)) => names.push(&series.name),
+            None => missing.push((vec![&series.name], words, command)),
         }
     }
     missing
+        .into_iter()
+        .map(|(names, words, command)| (format!("{}: {words}", names.join(", ")), command))
+        .collect()
 }
 
 /// Writes a file aside and gives it its name when it is whole.

@@ -7,10 +7,10 @@ use crate::artefact::{Panel, Point, Series, Shape};
 
 const TOP: f64 = 26.0;
 const HEIGHT: f64 = 190.0;
-const RIGHT: f64 = WIDTH - 12.0;
+const RIGHT: f64 = WIDTH - 15.0;
 
 /// Markers of a line, when it has more points than are told apart.
-const MARKERS: usize = 8;
+const MARKERS: usize = 12;
 
 /// Where the axes put a value.
 struct Frame {
@@ -27,7 +27,7 @@ impl Frame {
             [point.y - sd, point.y + sd]
         };
         let x = if panel.places.is_empty() {
-            Scale::over(points().map(|point| point.x), 5.0)
+            x_scale(points().map(|point| point.x))
         } else {
             Scale::of_places(panel.places.len())
         };
@@ -49,6 +49,13 @@ impl Frame {
     fn up(&self, y: f64) -> f64 {
         TOP + (1.0 - self.y.place(y)) * HEIGHT
     }
+}
+
+/// The range of the x-axis; from zero where there is but one place on it.
+fn x_scale(values: impl Iterator<Item = f64> + Clone) -> Scale {
+    let first = values.clone().next().unwrap_or(0.0);
+    let is_one = values.clone().all(|value| (value - first).abs() < f64::EPSILON);
+    Scale::over(values.chain(is_one.then_some([0.0, 2.0 * first]).into_iter().flatten()), 5.0)
 }
 
 /// The diagram without its legend, and where it ends.

@@ -8,16 +8,20 @@ use anyhow::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart;
-use super::curves::Curves;
+use super::curves::{self, Curves};
 use super::gather::{self, Report};
 use super::lines::state;
-use crate::artefact::{Artefact, Work};
+use crate::artefact::{Artefact, Status, Work};
 use section::panels;
 
 const STYLE: &str = include_str!("style.css");
 
 /// No script, no font, no picture but those inside.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+/// States in the order in which runs are listed.
+const STATES: [Status; 5] =
+    [Status::Failed, Status::Done, Status::SomeTrialsMissing, Status::NotRun, Status::NotThereYet];
 
 /// The page.
 ///
@@ -49,7 +53,7 @@ pub(super) fn page(report: &Report, results: &Path) -> Result<String> {
             (group("tables", "Tables", &tables)?)
             (group("figures", "Figures", &figures)?)
             (group("ablations", "Ablations", &ablations)?)
-            (curves(&report.curves))
+            (curve_sections(&report.curves))
             (environment(report))
             (work(&report.work))
         }
@@ -152,11 +156,12 @@ fn reading(report: &Report) -> Markup {
     }
 }
 
-fn curves(all: &[Curves]) -> Markup {
+fn curve_sections(all: &[Curves]) -> Markup {
     html! {
         @if !all.is_empty() {
             section id="curves" aria-labelledby="curves-heading" {
                 h2 id="curves-heading" { "Curves" }
+                ul class="notes" { @for note in curves::notes() { li { (note) } } }
                 @for curves in all {
                     section class="artefact" id=(curves.id) aria-labelledby=(format!("{}-heading", curves.id)) {
                         h3 id=(format!("{}-heading", curves.id)) {
@@ -164,7 +169,6 @@ fn curves(all: &[Curves]) -> Markup {
                             @if curves.reduced { " " (section::reduced()) }
                         }
                         (panels(&curves.panels, &curves.id, curves.reduced))
-                        ul class="notes" { @for note in &curves.notes { li { (note) } } }
                     }
                 }
             }
@@ -212,23 +216,13 @@ fn work(all: &[Work]) -> Markup {
         section id="runs" aria-labelledby="runs-heading" {
             h2 id="runs-heading" { "Runs and evaluations" }
             @if all.is_empty() { p { "None is planned in this folder." } }
-            ol class="runs" {
-                @for one in all {
-                    li {
-                        p {
-                            b { (one.title) }
-                            span class="state" { (state(one.status)) }
-                            @if let Some(summary) = &one.summary {
-                                " " span class="soft" {
-                                    (summary.dataset) ", " (summary.network) ", seed " (summary.seed) ", "
-                                    (summary.epochs) " epochs (" (summary.steps) " steps) in " (format!("{:.0}", summary.seconds))
-                                    " s; " (summary.device)
-                                    @if let Some(commit) = &summary.commit { ", commit " (commit) }
-                                }
-                            }
-                        }
-                        p { (section::command(&one.command)) }
-                        @if let Some(failure) = &one.failure { pre { (failure) } }
+            @for status in STATES {
+                @let of_it: Vec<&Work> = all.iter().filter(|one| one.status == status).collect();
+                @if !of_it.is_empty() {
+                    // What failed is to be seen; what there is yet to do is long.
+                    details open[status == Status::Failed] {
+                        summary { (of_it.len()) " " (state(status)) }
+                        ol class="runs" { @for one in of_it { (work_item(one)) } }
                     }
                 }
             }
@@ -236,10 +230,30 @@ fn work(all: &[Work]) -> Markup {
     }
 }
 
+fn work_item(one: &Work) -> Markup {
+    html! {
+        li {
+            p {
+                b { (one.title) }
+                @if let Some(summary) = &one.summary {
+                    " " span class="soft" {
+                        (summary.dataset) ", " (summary.network) ", seed " (summary.seed) ", "
+                        (summary.epochs) " epochs (" (summary.steps) " steps) in " (format!("{:.0}", summary.seconds))
+                        " s; " (summary.device)
+                        @if let Some(commit) = &summary.commit { ", commit " (commit) }
+                    }
+                }
+            }
+            p { (section::command(&one.command)) }
+            @if let Some(failure) = &one.failure { pre { (failure) } }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{curves, samples};
+    use crate::report::samples;
 
     fn page_of(artefacts: Vec<Artefact>, reduced: bool) -> String {
         let report = Report {
