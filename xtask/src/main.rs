@@ -3,12 +3,14 @@
 //! Nothing here knows of tensors: it builds in seconds, and each run is a process of its own.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to whoever started it")]
 
+mod ablate;
 mod artefact;
 mod check;
 mod paper;
 mod program;
 mod report;
 mod reproduce;
+mod status;
 mod tidy;
 mod workspace;
 
@@ -26,8 +28,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs what a table of the paper needs, and makes the table
+    /// Runs what tables and figures of the paper need, and makes them
     Reproduce(reproduce::Arguments),
+    /// Runs variants of a recipe side by side: a grid over its keys, or paper against published code
+    Ablate(ablate::Arguments),
+    /// Tells how far the runs of tables, figures and ablations are
+    Status(status::Arguments),
     /// Makes one page of all tables, figures and curves, also as Markdown and LaTeX
     Report(report::Arguments),
     /// Runs every check of the code, the cheapest first
@@ -41,6 +47,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Ablate(arguments) => ablate::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Check => check::run(),
         Command::Tidy => tidy::run(),

@@ -35,7 +35,6 @@ pub(crate) fn write(out: &Path, id: &str, cells: &[&Cell]) -> Result<()> {
     super::write(&folder(out).join(format!("{id}.json")), &format!("{text}\n"))
 }
 
-#[expect(dead_code, reason = "for status")]
 /// Everything that was asked for, once; only under one id if one is given.
 pub(crate) fn read(out: &Path, id: Option<&str>) -> Vec<Entry> {
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();

@@ -10,7 +10,7 @@ mod measure;
 pub(crate) mod options;
 mod plan;
 mod render;
-mod runner;
+pub(crate) mod runner;
 mod slurm;
 
 use std::path::{Path, PathBuf};
@@ -113,7 +113,8 @@ fn make_with(
     }
     let ids: Vec<_> = definitions.iter().map(|definition| definition.id.as_str()).collect();
     println!("Written to {}: {} as .md, .csv, .tex, .json", out.display(), ids.join(", "));
-    if assembly.options.profile == Profile::Quick {
+    let is_paper = |definition: &Definition| paper::ids().any(|id| id == definition.id);
+    if assembly.options.profile == Profile::Quick && definitions.iter().all(is_paper) {
         println!("\n{}", farewell::farewell(&assembly.options, definitions));
     }
     for failure in &failures {
