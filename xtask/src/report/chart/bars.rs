@@ -27,7 +27,7 @@ pub(super) fn draw(panel: &Panel, shown: &[(&Series, Look)]) -> (Markup, f64) {
     let behind = |value: f64| short(value).rsplit_once('.').map_or(0, |(_, digits)| digits.len());
     let decimals = values().map(behind).max().unwrap_or(0).min(2);
     let drawn = html! {
-        text class="label" x="2" y="12" { (panel.x_label) }
+        @if !panel.x_label.is_empty() { text class="label" x="2" y="12" { (panel.x_label) } }
         g class="grid" {
             @for &tick in &scale.ticks { path d=(path(&[(across(tick), first - 4.0), (across(tick), bottom)])) {} }
         }
