@@ -59,7 +59,7 @@ LOOK = r"""
     level = next;
   }
   all('th:not([scope])').forEach((cell) => wrong.push(`no scope: ${name(cell)}`));
-  all('.values').filter((table) => !table.caption).forEach((table) => wrong.push(`no caption: ${name(table)}`));
+  all('main table').filter((table) => !table.caption).forEach((table) => wrong.push(`no caption: ${name(table)}`));
   for (const chart of all('svg')) {
     const labels = (chart.getAttribute('aria-labelledby') ?? '').split(' ').map((id) => document.getElementById(id));
     if (chart.getAttribute('role') !== 'img' || labels.length !== 2 || !labels.every((label) => label?.textContent.trim()))

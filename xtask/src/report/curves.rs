@@ -50,6 +50,7 @@ fn published() -> Published {
 /// every log is shown, with our runs in the same diagram.
 pub(crate) fn curves(runs: &[Run], reduced: bool) -> Vec<Curves> {
     let published = published();
+    let methods = methods(&published.runs);
     let mut kinds: BTreeMap<(String, String, usize, bool), Vec<&Run>> = BTreeMap::new();
     for run in runs {
         let (summary, is_variant) = (&run.summary, run.name != run.summary.recipe.replace('/', "-"));
@@ -71,13 +72,13 @@ pub(crate) fn curves(runs: &[Run], reduced: bool) -> Vec<Curves> {
             Curves {
                 id: anchor(&format!("curves-{dataset}-{network}-{epochs}{variants}")),
                 title: format!("{dataset}, {network}, {epochs} epochs{variants}"),
-                panels: panels(&runs, &logs, is_variant),
+                panels: panels(&runs, &logs, is_variant, &methods),
                 reduced: reduced && !runs.is_empty(),
             }
         })
         .collect();
-    // Ours come first; the logs alone stand below what they are to be read beside.
-    all.sort_by_key(|curves| reduced && !curves.reduced);
+    // The logs alone stand below what they are to be read beside, and variants below both.
+    all.sort_by_key(|curves| (curves.id.ends_with("variants"), reduced && !curves.reduced));
     all
 }
 
@@ -99,13 +100,13 @@ pub(crate) fn notes() -> [String; 3] {
     ]
 }
 
-fn panels(runs: &[&Run], logs: &[&Log], is_variant: bool) -> Vec<Panel> {
+fn panels(runs: &[&Run], logs: &[&Log], is_variant: bool, methods: &[String]) -> Vec<Panel> {
     let mut by_name: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
     for run in runs {
-        let name = if is_variant { run.name.clone() } else { display_name(&run.summary.method) };
+        let name =
+            if is_variant { variant_name(run, methods) } else { display_name(&run.summary.method, methods) };
         by_name.entry(name).or_default().push(run);
     }
-    let methods = methods();
     let panel = |title: &str, y_label: &str, ours: fn(&Epoch) -> Option<f64>, theirs: fn(&Log) -> &[f64]| {
         let mut series: Vec<Series> = by_name
             .iter()
@@ -135,18 +136,28 @@ fn panels(runs: &[&Run], logs: &[&Log], is_variant: bool) -> Vec<Panel> {
     ]
 }
 
-/// The methods of Table 1 in its order, then the others of Table 2.
-fn methods() -> Vec<String> {
-    let tables = ["table1", "table2"].into_iter().filter_map(paper::definition);
-    tables.flat_map(|table| table.parts).flat_map(|part| part.rows).map(|row| row.heading).collect()
+/// The methods of Table 1 in its order, then the others of Table 2 and of the logs, then those of Table 11.
+fn methods(logs: &[Log]) -> Vec<String> {
+    let parts = |id| paper::definition(id).map_or_else(Vec::new, |table| table.parts);
+    let rows =
+        ["table1", "table2"].into_iter().flat_map(parts).flat_map(|part| part.rows).map(|row| row.heading);
+    let columns = parts("table11").into_iter().flat_map(|part| part.columns).map(|column| column.heading);
+    rows.chain(logs.iter().map(|log| log.method.clone())).chain(columns).collect()
 }
 
-/// A method as the paper writes it.
-fn display_name(method: &str) -> String {
-    methods()
-        .into_iter()
-        .find(|known| known.eq_ignore_ascii_case(method))
-        .unwrap_or_else(|| method.to_owned())
+/// A variant by its method and the keys that are set; its epochs stand over the diagram.
+fn variant_name(run: &Run, methods: &[String]) -> String {
+    let base = format!("{}-", run.summary.recipe.replace('/', "-"));
+    let set = run.name.strip_prefix(&base).unwrap_or(&run.name);
+    let epochs = format!("epochs={}", run.summary.epochs);
+    let set: Vec<&str> = set.split('-').filter(|key| *key != epochs).collect();
+    let method = display_name(&run.summary.method, methods);
+    if set.is_empty() { method } else { format!("{method}, {}", set.join(", ")) }
+}
+
+/// A method as it is published.
+fn display_name(method: &str, methods: &[String]) -> String {
+    methods.iter().find(|known| known.eq_ignore_ascii_case(method)).map_or(method, String::as_str).to_owned()
 }
 
 fn series(name: &str, whose: Whose, points: Vec<Point>) -> Series {
@@ -203,6 +214,14 @@ mod tests {
         let log = published.runs.iter().find(best).unwrap();
         let end = *log.teacher.as_ref().unwrap().last().unwrap();
         assert!((end - 82.32).abs() < 0.3, "{end}");
+    }
+
+    #[test]
+    fn methods_are_written_as_published() {
+        let methods = methods(&published().runs);
+        let names = ["adautomix", "manifoldmix", "gridmix", "me-ada", "ours"]
+            .map(|name| display_name(name, &methods));
+        assert_eq!(names, ["AdAutoMix", "ManifoldMix", "GridMix", "ME-ADA", "ours"]);
     }
 
     #[test]

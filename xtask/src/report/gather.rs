@@ -52,7 +52,7 @@ impl Report {
         }
         let mut work: BTreeMap<String, Work> = BTreeMap::new();
         for one in artefacts.iter().flat_map(|artefact| &artefact.work) {
-            work.entry(one.name.clone()).or_insert_with(|| one.clone());
+            work.entry(one.name.clone()).or_insert_with(|| typed_here(one));
         }
         Ok(Self {
             profile: profile.to_string(),
@@ -134,6 +134,12 @@ fn artefacts(folder: &Path, profile: Profile) -> Result<Vec<Artefact>> {
         artefacts.push(Artefact::read(&folder.join(format!("{id}.json")))?);
     }
     Ok(artefacts)
+}
+
+/// The same with commands as they are typed in the root of the workspace, wherever that is.
+fn typed_here(work: &Work) -> Work {
+    let root = format!("{}/", workspace::root().display());
+    Work { command: work.command.replace(&root, ""), ..work.clone() }
 }
 
 /// The commit of the working tree; none outside of a clone, or without git.

@@ -103,15 +103,17 @@ impl Lines {
         Self { groups, notes }
     }
 
-    /// The names of all values of ours, in the order in which they first stand.
-    pub(crate) fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for value in self.lines().flat_map(|line| &line.values) {
-            if !names.contains(&value.name.as_str()) {
-                names.push(&value.name);
+    /// Groups one after another whose values of ours have the same names, with these names.
+    pub(crate) fn named_alike(&self) -> Vec<(Vec<&str>, Vec<&Group>)> {
+        let mut alike: Vec<(Vec<&str>, Vec<&Group>)> = Vec::new();
+        for group in &self.groups {
+            let names = group.names();
+            match alike.last_mut() {
+                Some((known, groups)) if *known == names => groups.push(group),
+                _ => alike.push((names, vec![group])),
             }
         }
-        names
+        alike
     }
 
     /// Blanks as wide as digits that put the point of a number under the points of all others.
@@ -129,6 +131,19 @@ impl Lines {
     /// All lines.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
         self.groups.iter().flat_map(|group| &group.lines)
+    }
+}
+
+impl Group {
+    /// The names of its values of ours, in the order in which they first stand.
+    fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for value in self.lines.iter().flat_map(|line| &line.values) {
+            if !names.contains(&value.name.as_str()) {
+                names.push(&value.name);
+            }
+        }
+        names
     }
 }
 
@@ -218,11 +233,17 @@ fn missing(cell: &Cell) -> Option<Missing> {
         Status::SomeTrialsMissing => format!("{} of {} trials", cell.n, cell.trials),
         other => state(other).to_owned(),
     };
-    let words = match &cell.reason {
-        Some(reason) => format!("{words}: {reason}"),
-        None => words,
-    };
+    let words = with_reason(&words, cell.reason.as_deref());
     Some(Missing { words, command: cell.command.clone() })
+}
+
+/// A state and the reason for it, which may begin with the state.
+pub(crate) fn with_reason(state: &str, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) if reason.starts_with(state) => reason.to_owned(),
+        Some(reason) => format!("{state}: {reason}"),
+        None => state.to_owned(),
+    }
 }
 
 /// A state in words.
@@ -271,7 +292,11 @@ mod tests {
         assert_eq!(lines.notes[0], "teacher, last-10: cifar100, 800 epochs");
         let command = "cargo xtask reproduce table1 --columns CIFAR100/ResNet18 --rows AdAutoMix";
         assert_eq!(first.command.as_deref(), Some(command));
-        assert_eq!(lines.names(), ["student, last-10", "teacher, last-10"]);
+        let alike = lines.named_alike();
+        assert_eq!(
+            (alike.len(), alike[0].0.as_slice()),
+            (1, ["student, last-10", "teacher, last-10"].as_slice())
+        );
     }
 
     #[test]
@@ -289,7 +314,16 @@ mod tests {
         let lines = Lines::of(&Table { cut_by: Axis::Rows, ..samples::table() }, COMMAND);
         let headings: Vec<_> = lines.groups.iter().map(|group| group.heading.as_str()).collect();
         assert_eq!(headings, ["AdAutoMix (%)", "MixUp (%)"]);
+        // MixUp has no values, and so no names.
+        assert_eq!(lines.named_alike().len(), 2);
         assert_eq!(lines.groups[1].lines[0].heading, "CIFAR100/ResNet18");
+    }
+
+    #[test]
+    fn a_reason_says_its_state_once() {
+        assert_eq!(with_reason("failed", Some("failed: the disk is full")), "failed: the disk is full");
+        assert_eq!(with_reason("failed", Some("the disk is full")), "failed: the disk is full");
+        assert_eq!(with_reason("not run", None), "not run");
     }
 
     #[test]

@@ -112,9 +112,8 @@ fn picture_file(artefact: &Artefact, picture: &Picture, results: &Path) -> Optio
 fn missing_series(panel: &Panel) -> Vec<(String, Option<&str>)> {
     let mut missing: Vec<(Vec<&str>, String, Option<&str>)> = Vec::new();
     for series in panel.series.iter().filter(|series| series.points.is_empty()) {
-        let reason = series.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-        let (words, command) =
-            (format!("{}{reason}", lines::state(series.status)), series.command.as_deref());
+        let words = lines::with_reason(lines::state(series.status), series.reason.as_deref());
+        let command = series.command.as_deref();
         match missing.iter_mut().find(|(_, known, of)| (known, *of) == (&words, command)) {
             Some((names, ..)) => names.push(&series.name),
             None => missing.push((vec![&series.name], words, command)),

@@ -25,6 +25,9 @@ const LETTER: f64 = 5.9;
 /// The same in a legend, where a wide letter must not run into the next name.
 const LEGEND_LETTER: f64 = 6.3;
 
+/// From one line of a name to the next.
+const LEGEND_LINE: f64 = 13.0;
+
 /// The style of all diagrams; the page has it once, a picture of its own has it inside.
 pub(crate) const STYLE: &str = include_str!("chart.css");
 
@@ -159,16 +162,41 @@ fn entries(shown: &[(&Series, Look)], reduced: bool) -> Vec<Entry> {
     entries
 }
 
+/// A name in lines that fit into the picture.
+fn wrap(name: &str) -> Vec<String> {
+    const LETTERS: usize = 50;
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in name.split(' ') {
+        let letters: Vec<char> = word.chars().collect();
+        // A word that is longer than a line is cut.
+        for piece in letters.chunks(LETTERS) {
+            let piece: String = piece.iter().collect();
+            let last = lines.len() - 1;
+            match lines[last].chars().count() {
+                0 => lines[last] = piece,
+                length if length + 1 + piece.chars().count() <= LETTERS => {
+                    lines[last].push_str(&format!(" {piece}"));
+                }
+                _ => lines.push(piece),
+            }
+        }
+    }
+    lines
+}
+
 /// The legend below `top`, and the height of all.
 fn legend(shape: Shape, shown: &[(&Series, Look)], reduced: bool, top: f64) -> (Markup, f64) {
-    let entries = entries(shown, reduced);
+    let entries: Vec<(Vec<String>, Option<Look>, Whose)> =
+        entries(shown, reduced).into_iter().map(|(name, look, kind)| (wrap(&name), look, kind)).collect();
     #[expect(clippy::cast_precision_loss, reason = "names are short")]
-    let longest = entries.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0) as f64;
+    let longest =
+        entries.iter().flat_map(|(lines, ..)| lines).map(|line| line.chars().count()).max().unwrap_or(0)
+            as f64;
     let column = 29.0 + longest * LEGEND_LETTER + 8.0;
     let columns = (WIDTH / column).floor().max(1.0);
     let (mut x, mut y) = (4.0, top + 16.0);
     let mut drawn = Vec::new();
-    for (name, look, kind) in entries {
+    for (lines, look, kind) in entries {
         if x + column > 4.0 + columns * column + 1.0 {
             (x, y) = (4.0, y + 17.0);
         }
@@ -184,10 +212,18 @@ fn legend(shape: Shape, shown: &[(&Series, Look)], reduced: bool, top: f64) -> (
                     @if let Some(look) = look { path class="mark" d=(look.marker(x + 12.0, y - 4.0)) {} }
                     @else if shape == Shape::Scatter { circle class="mark" cx=(x + 12.0) cy=(y - 4.0) r="3.2" {} }
                 }
-                text x=(x + 29.0) y=(y) { (name) }
+                text x=(x + 29.0) y=(y) {
+                    @for (index, line) in lines.iter().enumerate() {
+                        tspan x=(x + 29.0) dy=[(index > 0).then_some(LEGEND_LINE)] { (line) }
+                    }
+                }
             }
         });
         x += column;
+        // A name of several lines is as wide as the picture, and so alone in its row.
+        #[expect(clippy::cast_precision_loss, reason = "lines are few")]
+        let more = LEGEND_LINE * lines.len().saturating_sub(1) as f64;
+        y += more;
     }
     (html! { g class="legend" { @for entry in drawn { (entry) } } }, y + 8.0)
 }
@@ -240,6 +276,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn long_names_are_wrapped() {
+        let name = "AdAutoMix with many keys that are set, and one-of-them-is-longer-than-a-whole-line-of-a-legend-can-be";
+        let lines = wrap(name);
+        assert!(lines.len() > 2 && lines.iter().all(|line| line.chars().count() <= 50), "{lines:?}");
+        assert_eq!(lines.concat().replace(' ', ""), name.replace(' ', ""));
+        assert_eq!(wrap("MixUp"), ["MixUp"]);
     }
 
     #[test]

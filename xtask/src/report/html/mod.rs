@@ -184,6 +184,7 @@ fn environment(report: &Report) -> Markup {
             @else {
                 div class="scroll" role="region" aria-labelledby="environment-heading" tabindex="0" {
                     table {
+                        caption { "Where the runs were computed" }
                         thead {
                             tr {
                                 @for heading in ["Program", "Commit", "Device", "System"] { th scope="col" { (heading) } }

@@ -93,7 +93,7 @@ fn lines(table: &Table, id: &str, artefact: &Artefact) -> Markup {
                 }
             }
         }
-        (every_value(&lines, id, &table.corner, artefact.reduced))
+        (every_value(&lines, &table.corner, artefact.reduced))
         (commands(&lines))
     }
 }
@@ -159,30 +159,36 @@ fn figure(text: &str, lines: &Lines, reduced: bool) -> Markup {
 }
 
 /// Every value of ours: of student and teacher, last, best and median, by each definition.
-fn every_value(lines: &Lines, id: &str, corner: &str, reduced: bool) -> Markup {
-    let names = lines.names();
+fn every_value(lines: &Lines, corner: &str, reduced: bool) -> Markup {
+    let tables: Vec<_> = lines.named_alike().into_iter().filter(|(names, _)| !names.is_empty()).collect();
     html! {
-        @if names.len() > 1 {
+        @if tables.iter().any(|(names, _)| names.len() > 1) {
             details {
                 summary { "Every value of ours" }
-                div class="scroll" role="region" aria-label="Every value of ours" tabindex="0" {
-                    table class="values" id=(format!("{id}-values")) {
-                        caption { "Mean and standard deviation over the runs; bold is what stands beside the paper’s value" }
-                        thead {
-                            tr {
-                                th scope="col" { (corner) }
-                                @for name in &names { th scope="col" class="number" { (name) } }
-                            }
-                        }
-                        @for group in &lines.groups {
-                            tbody {
-                                (group_row(group, names.len() + 1))
-                                @for line in &group.lines { tr {
-                                    th scope="row" { (line.heading) }
-                                    @for name in &names { (value(line, name, reduced)) }
-                                } }
-                            }
-                        }
+                @for (names, groups) in &tables { (values_table(names, groups, corner, reduced)) }
+            }
+        }
+    }
+}
+
+fn values_table(names: &[&str], groups: &[&Group], corner: &str, reduced: bool) -> Markup {
+    html! {
+        div class="scroll" role="region" aria-label="Every value of ours" tabindex="0" {
+            table {
+                caption { "Mean and standard deviation over the runs; bold is what stands beside the paper’s value" }
+                thead {
+                    tr {
+                        th scope="col" { (corner) }
+                        @for name in names { th scope="col" class="number" { (name) } }
+                    }
+                }
+                @for group in groups {
+                    tbody {
+                        (group_row(group, names.len() + 1))
+                        @for line in group.lines.iter().filter(|line| !line.values.is_empty()) { tr {
+                            th scope="row" { (line.heading) }
+                            @for name in names { (value(line, name, reduced)) }
+                        } }
                     }
                 }
             }
@@ -235,19 +241,27 @@ pub(super) fn panels(panels: &[Panel], id: &str, reduced: bool) -> Markup {
                 @for (index, panel) in panels.iter().enumerate() {
                     @let name = format!("{id}-panel-{}", index + 1);
                     figure id=(name) {
-                        figcaption {
-                            // Some titles have their letter already.
-                            @if panels.len() > 1 && !panel.title.starts_with('(') { b { "(" (letter(index)) ")" } " " }
-                            (panel.title)
-                        }
+                        @let (letter, title) = lettered(panel, index, panels.len());
+                        figcaption { @if !letter.is_empty() { b { (letter) } " " } (title) }
                         @if is_drawn(panel) { (chart::inline(panel, &name, reduced)) }
-                        @for (words, command) in missing_series(panel) {
-                            p class="missing" { (words) " " @if let Some(command) = command { (self::command(command)) } }
+                        div {
+                            @for (words, command) in missing_series(panel) {
+                                p class="missing" { (words) " " @if let Some(command) = command { (self::command(command)) } }
+                            }
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// The letter of a diagram, which some titles have already, and its title without.
+fn lettered(panel: &Panel, index: usize, count: usize) -> (String, &str) {
+    match panel.title.strip_prefix('(').and_then(|rest| rest.split_once(") ")) {
+        Some((letter, title)) if letter.chars().count() == 1 => (format!("({letter})"), title),
+        _ if count > 1 => (format!("({})", letter(index)), &panel.title),
+        _ => (String::new(), &panel.title),
     }
 }
 
