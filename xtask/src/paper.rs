@@ -107,6 +107,10 @@ pub(crate) struct Choice {
     pub(crate) set: Vec<String>,
     /// Keys that the quick profile sets as well.
     pub(crate) quick_set: Vec<String>,
+    /// The recipe's name in the quick profile, where it is another.
+    pub(crate) quick_method: Option<String>,
+    /// The recipe whose run it begins with; in the quick profile, that of the same name there.
+    pub(crate) from: Option<String>,
     pub(crate) measure: Option<Measure>,
     /// Why there is no command for it yet.
     pub(crate) absent: Option<String>,
@@ -195,6 +199,8 @@ pub(crate) enum Source {
     Reliability,
     /// One point: seconds a step, and what is measured.
     Cost,
+    /// How far blends differ from those of the network that was kept before.
+    Diversity,
     /// Published values.
     Fixed,
 }
@@ -222,7 +228,8 @@ pub(crate) struct Picture {
     pub(crate) caption: String,
     /// The file's name, without ending: the same command has the same name.
     pub(crate) name: String,
-    /// The command and its options, without run and file.
+    /// The command and its options but for the file; `{run}` stands for the run. Without one, the picture is what a
+    /// measurement of this name leaves beside its figures.
     #[serde(default)]
     pub(crate) command: Vec<String>,
     #[serde(default)]
@@ -240,6 +247,8 @@ impl Choice {
         both.epochs = both.epochs.or(outer.epochs);
         both.measure = both.measure.or(outer.measure);
         both.absent = both.absent.or(outer.absent);
+        both.quick_method = both.quick_method.or(outer.quick_method);
+        both.from = both.from.or(outer.from);
         both.set = [outer.set, both.set].concat();
         both.quick_set = [outer.quick_set, both.quick_set].concat();
         both

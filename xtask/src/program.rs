@@ -11,7 +11,8 @@ use crate::workspace;
 const OTHER_PROGRAM: &str = "ADAUTOMIX_BIN";
 
 /// Commands that are handed over.
-const COMMANDS: [&str; 8] = ["train", "evaluate", "mix", "methods", "data", "parity", "bench", "doctor"];
+const COMMANDS: [&str; 11] =
+    ["train", "evaluate", "mix", "cam", "diversity", "methods", "data", "hub", "parity", "bench", "doctor"];
 
 /// The line on them below the help.
 pub(crate) fn help() -> String {

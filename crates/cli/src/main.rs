@@ -1,23 +1,29 @@
 //! The program `adautomix`.
 
+mod chosen;
+mod colour;
 mod commands;
 mod device;
 mod memory;
 mod parity;
 mod picture;
+mod pretrained;
 mod progress;
 mod select;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 /// Train, evaluate and look at mixing augmentation: Adversarial AutoMixup and the methods it is compared with.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
+    /// Say what happens, on standard error; -vv says more. RUST_LOG has its say instead, where it is set.
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
     #[command(subcommand)]
     command: Command,
 }
@@ -26,6 +32,8 @@ struct Arguments {
 enum Command {
     Train(commands::train::TrainArgs),
     Evaluate(commands::evaluate::EvaluateArgs),
+    Cam(commands::cam::CamArgs),
+    Diversity(commands::diversity::DiversityArgs),
     Mix(commands::mix::MixArgs),
     Methods(commands::methods::MethodsArgs),
     Data(commands::data::DataArgs),
@@ -42,10 +50,9 @@ const STACK: usize = 256 << 20;
 fn main() -> ExitCode {
     memory::keep_freed();
     memory::spare_spinning();
-    // What `hf-hub` calls an error may be tried again, and is reported in other words if it stays one.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,hf_hub=off"));
+    let Arguments { verbose, command } = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter(verbose)));
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
-    let command = Arguments::parse().command;
     let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || run(command));
     let result = match worker.map(std::thread::JoinHandle::join) {
         Ok(Ok(result)) => result,
@@ -59,10 +66,24 @@ fn main() -> ExitCode {
     })
 }
 
+/// Which events are shown. Other people's libraries are heard of errors only; what `hf-hub` calls one may be tried again, and
+/// is reported in other words if it stays one.
+fn filter(verbose: u8) -> String {
+    let level = match verbose {
+        0 => "error",
+        1 => "info",
+        _ => "debug",
+    };
+    let own = ["datasets", "hub", "training"].map(|name| format!("adautomix_{name}={level}"));
+    format!("error,hf_hub=off,{}", own.join(","))
+}
+
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(args) => commands::train::run(args),
         Command::Evaluate(args) => commands::evaluate::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Cam(args) => commands::cam::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Diversity(args) => commands::diversity::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Mix(args) => commands::mix::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Methods(args) => commands::methods::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Data(args) => commands::data::run(args).map(|()| ExitCode::SUCCESS),

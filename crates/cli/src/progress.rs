@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use adautomix_training::state_dict::{Loaded, LoadedClassifier};
 use adautomix_training::{Event, Listener, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -85,6 +86,7 @@ impl Text {
                 let begins = if *step == 0 { String::new() } else { format!(", from step {step} on") };
                 Some(format!("{steps} steps in {epochs} epochs{begins}"))
             }
+            Event::Pretrained { loaded } => Some(pretrained_text(loaded)),
             Event::Step { pictures, .. } => {
                 self.pictures += pictures;
                 None
@@ -113,6 +115,20 @@ impl Text {
             _ => None,
         }
     }
+}
+
+fn pretrained_text(loaded: &Loaded) -> String {
+    let classifier = match loaded.classifier {
+        LoadedClassifier::Taken => "with the classifier".to_owned(),
+        LoadedClassifier::Drawn { file: 0, network } => {
+            format!("without a classifier, so that of {network} classes is drawn")
+        }
+        LoadedClassifier::Drawn { file, network } => {
+            format!("their classifier has {file} classes, so that of {network} is drawn")
+        }
+        LoadedClassifier::Unused => "without a classifier".to_owned(),
+    };
+    format!("begins with {} trained tensors, {classifier}", loaded.tensors)
 }
 
 fn losses_text(losses: &[(&'static str, f64)]) -> String {

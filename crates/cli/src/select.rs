@@ -32,6 +32,12 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// Lays another value over a key, after all others.
+    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        self.overrides.push(Override::new(key, value)?);
+        Ok(())
+    }
+
     /// The recipe of a name or file, with everything laid over it.
     pub(crate) fn load(&self, recipe: &str) -> Result<Recipe> {
         let mut overrides = self.overrides.clone();

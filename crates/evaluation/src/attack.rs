@@ -25,7 +25,7 @@ pub enum Space {
 
 impl Space {
     /// Pixels of the network's pictures `[B, 3, H, W]`.
-    fn pixels(&self, images: &Tensor) -> candle_core::Result<Tensor> {
+    pub(crate) fn pixels(&self, images: &Tensor) -> candle_core::Result<Tensor> {
         match self {
             Self::Unit | Self::ReleasedTool => Ok(images.clone()),
             Self::Normalized { mean, std } => {

@@ -1,7 +1,8 @@
 //! How good a trained network is: accuracy, calibration, and what is left of both under corruption, attack and occlusion.
 //!
 //! Each measure is a function on tensors ([`Reliability`], [`fgsm`], [`pgd`], [`occlude`]); an [`Evaluator`] applies them
-//! to all pictures of a source. Where the tools published with AdAutoMix compute something else than the definition,
+//! to all pictures of a source. What is looked at rather than measured are functions alone: where a network looks
+//! ([`grad_cam`]), and how blends change in a run ([`blend_diversity`]). Where the tools published with AdAutoMix compute something else than the definition,
 //! both exist: [`Ece`], [`Space`] and [`Cells`] name them.
 //!
 //! ```no_run
@@ -24,6 +25,8 @@
 
 mod attack;
 mod calibration;
+mod cam;
+mod diversity;
 mod error;
 mod evaluator;
 mod occlusion;
@@ -32,6 +35,8 @@ mod report;
 
 pub use attack::{Pgd, Space, fgsm, gradient, pgd};
 pub use calibration::{Bin, Ece, Reliability};
+pub use cam::{Activation, grad_cam, probabilities};
+pub use diversity::{Diversity, blend_diversity, mask_diversity};
 pub use error::{Error, Result};
 pub use evaluator::{Evaluator, Progress};
 pub use occlusion::{Cells, cells, covered, default_patch, occlude};

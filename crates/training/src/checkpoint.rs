@@ -1,8 +1,8 @@
 //! Checkpoints: one safetensors file with everything that a run needs to go on as if it had never stopped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use adautomix_ops::overwrite;
 use candle_core::{Device, Tensor};
@@ -70,6 +70,28 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(Error::at(path))
 }
 
+/// The file of a run's checkpoint: `last`, `best`, or `epoch-N` after N epochs.
+pub fn path(run: &Path, name: &str) -> PathBuf {
+    run.join("checkpoints").join(format!("{name}.safetensors"))
+}
+
+/// The epochs after which a run has kept its networks, from the first on.
+///
+/// # Errors
+/// If its folder can't be read.
+pub fn kept(run: &Path) -> Result<Vec<usize>> {
+    let folder = run.join("checkpoints");
+    let mut epochs = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(Error::at(&folder))? {
+        let name = entry.map_err(Error::at(&folder))?.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_prefix("epoch-").and_then(|name| name.strip_suffix(".safetensors"));
+        epochs.extend(number.and_then(|number| number.parse::<usize>().ok()));
+    }
+    epochs.sort_unstable();
+    Ok(epochs)
+}
+
 /// Reads how far a run had come.
 ///
 /// # Errors
@@ -91,6 +113,21 @@ pub fn progress(path: &Path) -> Result<Progress> {
 /// # Errors
 /// If the checkpoint lacks one, has it in another shape, or has one that isn't expected; it names the first.
 pub fn restore(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    fill(path, tensors, |_| true)
+}
+
+/// [`restore`] for networks alone, as `student.conv1.weight`: what a checkpoint has besides them is left where it is.
+///
+/// # Errors
+/// As [`restore`], of the parts that `tensors` are of.
+pub fn restore_networks(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    let part = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let parts: HashSet<String> = tensors.iter().map(|(name, _)| part(name)).collect();
+    fill(path, tensors, |name| parts.contains(&part(name)))
+}
+
+/// Overwrites `tensors`; each stored name that `counts` must be among them.
+fn fill(path: &Path, tensors: &[(String, Tensor)], counts: impl Fn(&str) -> bool) -> Result<()> {
     let broken = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
     let bytes = std::fs::read(path).map_err(Error::at(path))?;
     let stored = SafeTensors::deserialize(&bytes)
@@ -104,8 +141,8 @@ pub fn restore(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
         use candle_core::safetensors::Load;
         overwrite(tensor, &view.load(tensor.device())?.to_dtype(tensor.dtype())?)?;
     }
-    let expected: std::collections::HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
-    match stored.names().into_iter().find(|name| !expected.contains(name)) {
+    let expected: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+    match stored.names().into_iter().find(|name| !expected.contains(name) && counts(name)) {
         Some(name) => Err(broken(format!("holds `{name}`, which this network does not have"))),
         None => Ok(()),
     }

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::accuracy::HeadAccuracy;
+use crate::state_dict::Loaded;
 
 /// Something that happened. Whoever shows or stores a run listens to these.
 #[derive(Clone, Debug)]
@@ -14,6 +15,11 @@ pub enum Event<'a> {
         steps: usize,
         /// Epochs of the whole run.
         epochs: usize,
+    },
+    /// A new run begins with weights that were trained before.
+    Pretrained {
+        /// What became of them.
+        loaded: Loaded,
     },
     /// A step has been made.
     Step {

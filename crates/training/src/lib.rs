@@ -23,6 +23,8 @@
 //!     resume: false,
 //!     checkpoint_steps: 500,
 //!     log_steps: 50,
+//!     keep_every: None,
+//!     pretrained: None,
 //! };
 //! let summary = Run::new(recipe, &pictures, options)?.train(&mut [], &AtomicBool::new(false))?;
 //! assert!(summary.is_some_and(|summary| summary.student.top1.last > 10.0));
@@ -30,7 +32,6 @@
 //! # }
 //! ```
 
-mod absent;
 mod accuracy;
 pub mod checkpoint;
 mod data;
@@ -42,6 +43,7 @@ mod metrics;
 mod network;
 mod optimizer;
 mod parameters;
+mod pretrained;
 mod run;
 mod schedule;
 pub mod state_dict;
@@ -61,6 +63,7 @@ pub use method::{
 pub use network::{Build, Network, named};
 pub use optimizer::{Optimizer, Rule};
 pub use parameters::Parameters;
+pub use pretrained::Pretrained;
 pub use run::{Loaded, Options, Run, inputs, load};
 pub use schedule::{BeforeScope, LearningRate, MaskWeight, Momentum, Warmup};
 pub use stepper::Stepper;

@@ -7,6 +7,7 @@
 //! | `metrics.jsonl` | losses and accuracies, the same for the same seed |
 //! | `events.out.tfevents.*` | the same for TensorBoard |
 //! | `checkpoints/last.safetensors`, `best.safetensors` | all state |
+//! | `checkpoints/epoch-N.safetensors` | networks after N epochs, where they are kept |
 //! | `summary.json` | the result, once the run has ended |
 
 use std::path::{Path, PathBuf};
@@ -22,11 +23,11 @@ use serde_json::json;
 use crate::accuracy::evaluate;
 use crate::checkpoint::{self, Progress, write_whole};
 use crate::event::{Event, Listener};
-use crate::method::{Inputs, Losses, Method};
+use crate::method::{self, Inputs, Losses, Method};
 use crate::metrics::{Metrics, head_name};
 use crate::summary::summarise;
 use crate::tensorboard::TensorBoard;
-use crate::{Error, Gradients, Pictures, Result, Stepper};
+use crate::{Error, Gradients, Pictures, Pretrained, Result, Stepper, state_dict};
 
 /// Where and how a run happens: nothing here changes its numbers.
 #[derive(Clone, Debug)]
@@ -45,6 +46,10 @@ pub struct Options {
     pub checkpoint_steps: usize,
     /// Steps between lines of metrics.
     pub log_steps: usize,
+    /// Keep the networks after every so many epochs; none without it.
+    pub keep_every: Option<usize>,
+    /// The weights that a new run begins with, where the recipe has `network.pretrained`.
+    pub pretrained: Option<Pretrained>,
 }
 
 /// A run in progress.
@@ -58,6 +63,8 @@ pub struct Run {
     metrics: Metrics,
     tensorboard: TensorBoard,
     steps: usize,
+    /// What became of the weights that the run begins with.
+    begun: Option<state_dict::Loaded>,
     seconds_before: f64,
     started: Instant,
 }
@@ -72,13 +79,14 @@ impl Run {
         let steps = recipe.total_steps(pictures.train.len());
         let classes = pictures.train.class_names().len();
         let stepper = Stepper::new(&recipe, classes, steps, training.batches(), &options.device)?;
-        let last = last_checkpoint(&options.out);
+        let last = checkpoint::path(&options.out, "last");
+        let resumed = last.exists();
+        let begun = if resumed { None } else { begin(&recipe, &options, stepper.method())? };
         prepare_folder(&recipe, &options)?;
-        let (mut progress, resumed) =
-            (Progress { recipe: recipe.to_toml(), ..Progress::default() }, last.exists());
-        if resumed {
-            progress = checkpoint::progress(&last)?;
-        }
+        let progress = match resumed {
+            true => checkpoint::progress(&last)?,
+            false => Progress { recipe: recipe.to_toml(), ..Progress::default() },
+        };
         let metrics = Metrics::open(&options.out.join("metrics.jsonl"), progress.metrics_length)?;
         let tensorboard = TensorBoard::create(&options.out)?;
         let seconds_before = seconds(&options.out);
@@ -92,12 +100,14 @@ impl Run {
             metrics,
             tensorboard,
             steps,
+            begun,
             seconds_before,
             started: Instant::now(),
         };
         if resumed {
             checkpoint::restore(&last, &run.stepper.tensors())?;
             run.stepper.resume(run.progress.updates);
+            tracing::info!(run = %run.options.out.display(), step = run.progress.steps, "resumed");
         }
         Ok(run)
     }
@@ -116,6 +126,10 @@ impl Run {
         let per_epoch = self.training.batches();
         let epochs = self.steps.div_ceil(per_epoch);
         self.tell(listeners, &Event::Start { step: self.progress.steps, steps: self.steps, epochs })?;
+        if let Some(loaded) = self.begun.take() {
+            self.tell(listeners, &Event::Pretrained { loaded })?;
+        }
+        self.trace_start(epochs);
         let mut gradients = Gradients::default();
         while self.progress.steps < self.steps {
             let (epoch, first) = (self.progress.steps / per_epoch, self.progress.steps % per_epoch);
@@ -202,6 +216,10 @@ impl Run {
         });
         self.progress.history.push(row.collect());
         let steps = self.progress.steps;
+        for (network, accuracy) in &accuracies {
+            let head = head_name(accuracy.head);
+            tracing::info!(epoch = epoch + 1, steps, network, head, top1 = accuracy.top1, "epoch ends");
+        }
         self.tell(listeners, &Event::Evaluation { epoch, steps, accuracies: &accuracies })?;
         // The network that the paper reports: the teacher's one-hot head, or that of the only network.
         let counts =
@@ -212,14 +230,21 @@ impl Run {
             self.progress.best = top1;
             self.save("best", true, listeners)?;
         }
+        // Before the state that a killed run goes on from, so that none is missing in the end.
+        if self.options.keep_every.is_some_and(|every| (epoch + 1).is_multiple_of(every)) {
+            let path = checkpoint::path(&self.options.out, &format!("epoch-{}", epoch + 1));
+            checkpoint::save(&path, &method::tensors(self.stepper.method()), &self.progress)?;
+            tracing::debug!(path = %path.display(), "networks kept");
+        }
         self.save("last", false, listeners)
     }
 
     fn save(&mut self, name: &str, best: bool, listeners: &mut [Box<dyn Listener>]) -> Result<()> {
         self.progress.metrics_length = self.metrics.flushed_length()?;
         self.progress.updates = self.stepper.updates();
-        let path = self.options.out.join("checkpoints").join(format!("{name}.safetensors"));
+        let path = checkpoint::path(&self.options.out, name);
         checkpoint::save(&path, &self.stepper.tensors(), &self.progress)?;
+        tracing::debug!(path = %path.display(), steps = self.progress.steps, "checkpoint");
         write_environment(&self.recipe, &self.options, self.seconds())?;
         self.tell(listeners, &Event::Checkpoint { steps: self.progress.steps, best })
     }
@@ -228,6 +253,12 @@ impl Run {
         self.metrics.on(event)?;
         self.tensorboard.on(event)?;
         listeners.iter_mut().try_for_each(|listener| listener.on(event))
+    }
+
+    fn trace_start(&self, epochs: usize) {
+        let [train, test] = self.counts();
+        let (recipe, run) = (&self.recipe.name, self.options.out.display());
+        tracing::info!(recipe, %run, device = self.options.device_name, steps = self.steps, epochs, train, test, "run starts");
     }
 
     fn seconds(&self) -> f64 {
@@ -263,7 +294,7 @@ pub struct Loaded {
     pub steps: usize,
 }
 
-/// Restores the networks of the run in a folder from `last` or `best`.
+/// Restores the networks of the run in a folder from `last`, `best` or, where they are kept, `epoch-N`.
 ///
 /// # Errors
 /// If the folder holds no such checkpoint, or one that doesn't fit the run's recipe.
@@ -271,16 +302,26 @@ pub fn load(run: &Path, checkpoint: &str, device: &Device) -> Result<Loaded> {
     let path = run.join("recipe.toml");
     let text = std::fs::read_to_string(&path).map_err(Error::at(&path))?;
     let recipe = Recipe::from_toml(&text, &path.display().to_string())?;
-    let path = run.join("checkpoints").join(format!("{checkpoint}.safetensors"));
+    let path = checkpoint::path(run, checkpoint);
     let steps = checkpoint::progress(&path)?.steps;
     let classes = facts(&recipe.data.name)?.classes;
-    let stepper = Stepper::new(&recipe, classes, steps.max(1), 1, device)?;
-    checkpoint::restore(&path, &stepper.tensors())?;
-    Ok(Loaded { recipe, method: stepper.into_method(), steps })
+    let method = method::build(&recipe, classes, steps.max(1), device)?;
+    checkpoint::restore_networks(&path, &method::tensors(&*method))?;
+    Ok(Loaded { recipe, method, steps })
 }
 
-fn last_checkpoint(out: &Path) -> PathBuf {
-    out.join("checkpoints").join("last.safetensors")
+/// Fills the networks of a new run with the weights that its recipe begins with.
+fn begin(recipe: &Recipe, options: &Options, method: &dyn Method) -> Result<Option<state_dict::Loaded>> {
+    match (&recipe.network.pretrained, &options.pretrained) {
+        (None, None) => Ok(None),
+        (Some(_), Some(pretrained)) => pretrained.fill(method).map(Some),
+        (Some(name), None) => {
+            Err(Error::Recipe(format!("network.pretrained is `{name}`, but the run was given no weights")))
+        }
+        (None, Some(_)) => {
+            Err(Error::Recipe("network.pretrained is missing, but the run was given weights".into()))
+        }
+    }
 }
 
 /// Makes the folder of a new run, or checks that the one that is there is the same run.

@@ -105,11 +105,6 @@ impl Stepper {
         &*self.method
     }
 
-    /// The method alone, when no further step will be made.
-    pub fn into_method(self) -> Box<dyn Method> {
-        self.method
-    }
-
     /// The learning rate of the student at a step.
     pub fn learning_rate(&self, step: usize) -> f64 {
         self.groups[0].rate.at(step)
@@ -122,12 +117,7 @@ impl Stepper {
 
     /// All tensors of the state by their names in a checkpoint.
     pub(crate) fn tensors(&self) -> Vec<(String, Tensor)> {
-        let mut tensors = Vec::new();
-        for (part, parameters) in self.method.state() {
-            let named =
-                parameters.entries().into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor));
-            tensors.extend(named);
-        }
+        let mut tensors = method::tensors(&*self.method);
         for group in &self.groups {
             let named = |(kind, name, tensor): (&str, &str, &Tensor)| {
                 (format!("{kind}.{}.{name}", group.name), tensor.clone())

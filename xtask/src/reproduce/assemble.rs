@@ -8,7 +8,7 @@ use std::path::Path;
 
 use adautomix_recipes::Library;
 
-use super::cell::{Cell, State, Step};
+use super::cell::{Cell, FROM, State, Step};
 use super::figure;
 use super::invocation::{Launch, quote};
 use super::measure::{conditions_of, over_trials, pictures_of};
@@ -196,29 +196,30 @@ impl Assembly {
         }
         let quick = self.options.profile == Profile::Quick;
         let family = if quick { Some("quick") } else { choice.recipes.as_deref() };
-        let name = match (family, &choice.method) {
+        let method = choice.quick_method.as_ref().filter(|_| quick).or(choice.method.as_ref());
+        let name = match (family, method) {
             (Some(family), Some(method)) => format!("{family}/{method}"),
             _ => return Err("no recipe is given for it".to_owned()),
         };
-        if !self.names.contains(&name) {
-            return Err(format!("no recipe `{name}` yet"));
-        }
         let mut set = choice.set.clone();
         if quick {
             set.extend(choice.quick_set.iter().cloned());
         } else if let Some(epochs) = choice.epochs {
             set.push(format!("training.epochs={epochs}"));
         }
+        let from = choice.from.as_ref().map(|from| match from.rsplit_once('/') {
+            Some((_, method)) if quick => format!("quick/{method}"),
+            _ => from.clone(),
+        });
         let mut indexes = Vec::new();
         let mut place = None;
         for trial in 0..self.options.trials {
-            let cell = Cell::new(&self.library, &name, &set, trial, &self.options.out);
-            let cell = cell.map_err(|error| error.to_string())?;
-            let known = self.cells.iter().position(|other| other.name == cell.name);
-            let index = known.unwrap_or(self.cells.len());
-            if known.is_none() {
-                self.cells.push(cell);
+            let mut set = set.clone();
+            if let Some(from) = &from {
+                let source = self.cell(from, &[], trial, wanted)?;
+                set.push(format!("{FROM}{}", self.cells[source].folder.display()));
             }
+            let index = self.cell(&name, &set, trial, wanted)?;
             let steps = self.used.entry(index).or_default();
             if let Some(step) = step {
                 // The same step may have another place in each cell, but cells of a choice are only ever given steps
@@ -227,12 +228,28 @@ impl Assembly {
                 steps.insert(step);
                 place = Some(step);
             }
-            if wanted {
-                self.wanted.insert(index);
-            }
             indexes.push(index);
         }
         Ok((indexes, place))
+    }
+
+    /// The place of a cell in the grid.
+    fn cell(&mut self, name: &str, set: &[String], trial: u64, wanted: bool) -> Result<usize, String> {
+        if !self.names.contains(name) {
+            return Err(format!("no recipe `{name}` yet"));
+        }
+        let cell = Cell::new(&self.library, name, set, trial, &self.options.out);
+        let cell = cell.map_err(|error| error.to_string())?;
+        let known = self.cells.iter().position(|other| other.name == cell.name);
+        let index = known.unwrap_or(self.cells.len());
+        if known.is_none() {
+            self.cells.push(cell);
+        }
+        if wanted {
+            self.wanted.insert(index);
+        }
+        self.used.entry(index).or_default();
+        Ok(index)
     }
 
     /// How far a place has come.
@@ -264,7 +281,8 @@ impl Assembly {
         let ran: BTreeSet<String> = done.iter().filter_map(|cell| pictures_of(cell, &steps)).collect();
         let ran = (!ran.is_empty()).then(|| Vec::from_iter(ran).join(" and "));
         let reason = reason.filter(|_| status == Status::Failed);
-        let reason = reason.map(|text| text.lines().next().unwrap_or_default().to_owned());
+        let reason = reason
+            .map(|text| text.lines().next().unwrap_or_default().trim_start_matches("failed: ").to_owned());
         Found { status, reason, ran }
     }
 

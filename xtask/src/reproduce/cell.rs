@@ -19,6 +19,8 @@ pub(crate) struct Cell {
     set: Vec<String>,
     /// The seed.
     pub(crate) trial: u64,
+    /// The folder of the run that it begins with.
+    pub(crate) from: Option<PathBuf>,
     /// The run folder.
     pub(crate) folder: PathBuf,
     /// What run and measurements printed.
@@ -27,12 +29,20 @@ pub(crate) struct Cell {
     pub(crate) steps: Vec<Step>,
 }
 
+/// The key of the run that a cell begins with.
+pub(crate) const FROM: &str = "network.pretrained=run:";
+
+/// Epochs of which the networks of a learned mixer are kept.
+const KEPT: usize = 5;
+
 /// What is made of a run that has ended, by a command of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A metric of `adautomix evaluate`, on the first so many test pictures or on all.
     Evaluate { metric: &'static str, pictures: Option<usize> },
-    /// A picture, by a command that takes `--run` and `--out`.
+    /// How far blends differ between the networks of the epochs that were kept, as figures and as a picture.
+    Diversity,
+    /// A picture, by a command with `{run}` in the place of the run, that takes `--out`.
     Draw { name: String, command: Vec<String> },
 }
 
@@ -59,14 +69,21 @@ impl Step {
             Self::Evaluate { metric, pictures: Some(count) } => {
                 format!("evaluation/{metric}-{count}.json").into()
             }
+            Self::Diversity => "evaluation/diversity.json".into(),
             Self::Draw { name, .. } => format!("pictures/{name}.png").into(),
         }
+    }
+
+    /// The picture that it leaves, from the run folder.
+    pub(crate) fn picture(&self) -> PathBuf {
+        self.file().with_extension("png")
     }
 
     /// How messages call it.
     pub(crate) fn title(&self) -> String {
         match self {
             Self::Evaluate { metric, .. } => (*metric).to_owned(),
+            Self::Diversity => "diversity".to_owned(),
             Self::Draw { name, .. } => format!("picture {name}"),
         }
     }
@@ -102,6 +119,7 @@ impl Cell {
         let name = format!("{}{changes}-seed{trial}", recipe.replace('/', "-"));
         Ok(Self {
             recipe: whole,
+            from: kept.iter().find_map(|text| text.strip_prefix(FROM)).map(PathBuf::from),
             set: kept.into_iter().cloned().collect(),
             trial,
             folder: out.join(&name),
@@ -169,6 +187,11 @@ impl Cell {
         arguments.extend(["--out".to_owned(), self.folder.display().to_string()]);
         arguments.extend(self.set.iter().flat_map(|text| ["--set".to_owned(), text.clone()]));
         arguments.extend(launch.data_dir());
+        if self.recipe.method.has_generator() {
+            // Figure 14 looks at them; they cost little, and every run may be the one that it takes.
+            let every = (self.recipe.training.epochs / KEPT).max(1);
+            arguments.extend(["--keep-every".to_owned(), every.to_string()]);
+        }
         if resume {
             arguments.push("--resume".to_owned());
         }
@@ -190,9 +213,15 @@ impl Cell {
                 arguments.extend(launch.data_dir());
                 Invocation::printing(arguments, file)
             }
+            Step::Diversity => {
+                let picture = self.folder.join(step.picture()).display().to_string();
+                let mut arguments =
+                    ["diversity", &run, "--json", "--out", &picture].map(str::to_owned).to_vec();
+                arguments.extend(launch.data_dir());
+                Invocation::printing(arguments, file)
+            }
             Step::Draw { command, .. } => {
-                let mut arguments = command.clone();
-                arguments.extend(["--run".to_owned(), run]);
+                let mut arguments: Vec<_> = command.iter().map(|word| word.replace("{run}", &run)).collect();
                 arguments.extend(launch.data_dir());
                 Invocation::writing(arguments, "--out", file)
             }
@@ -218,14 +247,18 @@ impl Cell {
     }
 }
 
-/// A key with its value, without the table that most keys are in.
-fn short(text: &str) -> &str {
-    text.strip_prefix("method.").or_else(|| text.strip_prefix("training.")).unwrap_or(text)
+/// A key with its value, without the table that most keys are in, and of a folder only its name.
+fn short(text: &str) -> String {
+    if let Some(folder) = text.strip_prefix(FROM) {
+        let name = Path::new(folder).file_name().unwrap_or_default();
+        return format!("from={}", name.to_string_lossy());
+    }
+    text.strip_prefix("method.").or_else(|| text.strip_prefix("training.")).unwrap_or(text).to_owned()
 }
 
 /// The same for the name of a folder.
 fn legible(text: &str) -> String {
-    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._=".contains(letter);
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._=-".contains(letter);
     short(text).chars().map(|letter| if allowed(letter) { letter } else { '_' }).collect()
 }
 
@@ -247,7 +280,10 @@ mod tests {
         assert_eq!(pairs.title(), "quick/adautomix, images=2, margin_rule=pair, epochs=2, seed 1");
         let arguments = pairs.train(&Launch::default(), false).arguments.join(" ");
         assert!(arguments.contains("--set method.images=2 --set method.margin_rule=pair"), "{arguments}");
-        assert_eq!(legible("network.pretrained=imagenet/resnet50"), "network.pretrained=imagenet_resnet50");
+        assert_eq!(legible("teacher.scope=[0.0, 1.0]"), "teacher.scope=_0.0__1.0_");
+        let transfer = cell(&["network.pretrained=run:/a/quick-mixup-seed1"]).unwrap();
+        assert_eq!(transfer.name, "quick-adautomix-from=quick-mixup-seed1-seed1");
+        assert_eq!(transfer.from.as_deref(), Some(Path::new("/a/quick-mixup-seed1")));
         assert!(cell(&["method.pictures=3"]).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use super::Profile;
 use super::assemble::{Assembly, Found, Place};
 use super::cell::Step;
-use super::measure::{CALIBRATION, curve, over_trials, reliability};
+use super::measure::{CALIBRATION, curve, diversity, over_trials, reliability};
 use crate::artefact::{self, Point, Status, Whose};
 use crate::paper::{self, Choice, Definition, FromTable, Measure, Source};
 
@@ -46,13 +46,20 @@ pub(crate) fn picture(
     definition: &Definition,
     picture: &paper::Picture,
 ) -> artefact::Picture {
-    let step = Step::Draw { name: picture.name.clone(), command: picture.command.clone() };
-    let found = assembly.want(&picture.run, Some(&step), true);
+    let step = if picture.command.is_empty() {
+        Step::Diversity
+    } else {
+        Step::Draw { name: picture.name.clone(), command: picture.command.clone() }
+    };
+    let wanted = assembly.options.wants_figures();
+    let found = assembly.want(&picture.run, Some(&step), wanted);
     let (path, found) = match found {
         Ok((cells, step)) => {
             // The first trial's: a picture has no mean.
             let first = &cells[..1];
-            let path = step.and_then(|step| assembly.cells[first[0]].result(step));
+            let cell = &assembly.cells[first[0]];
+            let drawn = step.filter(|&step| cell.result(step).is_some());
+            let path = drawn.map(|step| cell.folder.join(cell.steps[step].picture()));
             (path, assembly.found_of(first, step))
         }
         Err(reason) => (None, Found { status: Status::NotThereYet, reason: Some(reason), ran: None }),
@@ -109,10 +116,11 @@ fn points(
     choice: &Choice,
 ) -> artefact::Series {
     let quick = assembly.options.profile == Profile::Quick;
+    let wanted = assembly.options.wants_figures();
     let mut drawn = Vec::new();
     let mut all: Option<Found> = None;
     for point in series.points.iter().filter(|point| point.quick || !quick) {
-        let place = assembly.place(&choice.with(&point.run), true);
+        let place = assembly.place(&choice.with(&point.run), wanted);
         let found = assembly.found(&place);
         if let Ok(place) = &place {
             drawn.extend(compared(assembly, place).map(|(y, sd)| Point { x: point.x, y, sd }));
@@ -145,12 +153,21 @@ fn of_one_run(
     if series.source == Source::Cost {
         return cost(assembly, definition, series, choice);
     }
-    let step = (series.source == Source::Reliability).then_some(CALIBRATION);
-    match assembly.want(choice, step.as_ref(), true) {
+    let step = match series.source {
+        Source::Reliability => Some(CALIBRATION),
+        Source::Diversity => Some(Step::Diversity),
+        _ => None,
+    };
+    let wanted = assembly.options.wants_figures();
+    match assembly.want(choice, step.as_ref(), wanted) {
         Ok((cells, step)) => {
             let first = &cells[..1];
             let cell = &assembly.cells[first[0]];
-            let points = step.map_or_else(|| curve(cell), |step| reliability(cell, step));
+            let points = match (series.source, step) {
+                (Source::Reliability, Some(step)) => reliability(cell, step),
+                (Source::Diversity, Some(step)) => diversity(cell, step),
+                _ => curve(cell),
+            };
             let found = assembly.found_of(first, step);
             ours(assembly, definition, &series.name, points.unwrap_or_default(), found)
         }
@@ -168,8 +185,9 @@ fn cost(
     series: &paper::Series,
     choice: &Choice,
 ) -> artefact::Series {
-    let place = assembly.place(choice, true);
-    let time = assembly.place(&Choice { measure: Some(Measure::SecondsPerStep), ..choice.clone() }, true);
+    let wanted = assembly.options.wants_figures();
+    let place = assembly.place(choice, wanted);
+    let time = assembly.place(&Choice { measure: Some(Measure::SecondsPerStep), ..choice.clone() }, wanted);
     let found = assembly.found(&place);
     let points = place.ok().zip(time.ok()).and_then(|(place, time)| {
         let (y, sd) = compared(assembly, &place)?;

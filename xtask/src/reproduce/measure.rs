@@ -106,6 +106,17 @@ pub(crate) fn reliability(cell: &Cell, step: usize) -> Option<Vec<Point>> {
     Some(bins.iter().filter_map(point).collect())
 }
 
+/// How far blends differ from those of the network that was kept before, by epoch.
+pub(crate) fn diversity(cell: &Cell, step: usize) -> Option<Vec<Point>> {
+    let report = report(cell, step)?;
+    let run = &report["runs"][0];
+    // The first network that was kept has none before it.
+    let epochs = run["epochs"].as_array()?.iter().skip(1);
+    let successive = run["blends"]["successive"].as_array()?;
+    let point = |(x, y): (&Json, &Json)| Some(Point { x: x.as_f64()?, y: y.as_f64()?, sd: None });
+    Some(epochs.zip(successive).filter_map(point).collect())
+}
+
 /// Top-1 accuracy by epoch, of the network that compares with the paper's.
 pub(crate) fn curve(cell: &Cell) -> Option<Vec<Point>> {
     cell.summary()?;

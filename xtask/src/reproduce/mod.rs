@@ -2,6 +2,7 @@
 
 pub(crate) mod assemble;
 pub(crate) mod cell;
+mod csv;
 mod farewell;
 mod figure;
 pub(crate) mod invocation;
@@ -100,7 +101,7 @@ fn make_with(
         for (extension, text) in [
             ("json", artefact.to_json()),
             ("md", render::markdown(&artefact)),
-            ("csv", render::csv(&artefact)),
+            ("csv", csv::csv(&artefact)),
             ("tex", render::latex(&artefact)),
         ] {
             write(&out.join(format!("{}.{extension}", definition.id)), &text)?;
@@ -140,17 +141,41 @@ fn run_cells(
     let options = &assembly.options;
     let id = if definitions.len() == 1 { definitions[0].id.as_str() } else { "all" };
     manifest::write(&options.out, id, &cells)?;
+    // Those that begin with the weights of another cell's run come when that is there.
+    let (second, first): (Vec<&Cell>, Vec<&Cell>) = cells.iter().partition(|cell| cell.from.is_some());
+    let mut failures = run_wave(program, run, options, id, &first)?;
+    let (ready, orphaned): (Vec<&Cell>, Vec<&Cell>) = second.iter().partition(|cell| {
+        cell.from.as_ref().is_none_or(|from| from.join("summary.json").exists()) || cell.is_complete()
+    });
+    failures.extend(run_wave(program, run, options, id, &ready)?);
+    let reason = |cell: &Cell| {
+        format!(
+            "there is no run that has ended in {}",
+            cell.from.as_deref().unwrap_or(Path::new("")).display()
+        )
+    };
+    failures.extend(orphaned.into_iter().map(|cell| Failure::of(cell, reason(cell))));
+    Ok(failures)
+}
+
+fn run_wave(
+    program: &Path,
+    run: &RunOptions,
+    options: &Options,
+    id: &str,
+    cells: &[&Cell],
+) -> Result<Vec<Failure>> {
     match run.launcher {
         Launcher::Local => {
             let jobs =
                 run.jobs.map_or(options.devices.len(), |jobs| usize::try_from(jobs).unwrap_or(usize::MAX));
             let data_dir = options.data_dir.clone();
             let runner = Runner { program, devices: &options.devices, data_dir, jobs };
-            Ok(runner.run(&cells))
+            Ok(runner.run(cells))
         }
         Launcher::Slurm => {
             let launch = Launch { device: options.device(), data_dir: options.data_dir.clone() };
-            slurm::run(program, &launch, run, &options.out, id, &cells)
+            slurm::run(program, &launch, run, &options.out, id, cells)
         }
     }
 }

@@ -118,6 +118,11 @@ impl Options {
         self.devices.first().cloned().unwrap_or_default()
     }
 
+    /// Whether figures are to be run: not where only some rows and columns of tables were asked for.
+    pub(crate) fn wants_figures(&self) -> bool {
+        self.rows.is_empty() && self.columns.is_empty()
+    }
+
     /// Whether a place of a table is to be run.
     pub(crate) fn wants(&self, row: &str, column: &str) -> bool {
         let has = |known: &[String], heading: &str| {

@@ -13,6 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use crate::chosen::checkpoint;
 use crate::device;
 
 /// Measure a run's networks on its test pictures: accuracy, calibration, and what attacks, occlusion and corruption
@@ -21,8 +22,8 @@ use crate::device;
 pub(crate) struct EvaluateArgs {
     /// The run's folder.
     run: PathBuf,
-    /// Which checkpoint: `last` or `best`.
-    #[arg(long, default_value = "last", value_parser = ["last", "best"])]
+    /// Which checkpoint: `last`, `best` or, where it is kept, `epoch-N`.
+    #[arg(long, default_value = "last", value_parser = checkpoint)]
     checkpoint: String,
     /// What to measure, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "top1", value_name = "METRIC", value_parser = metric())]

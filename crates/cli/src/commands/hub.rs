@@ -286,7 +286,9 @@ fn siblings(run: &Path, recipe: &Recipe) -> Vec<Summary> {
 }
 
 /// Does a transfer, and shows on a terminal how far it is.
-fn shown<T>(transfer: impl FnOnce(&mut dyn FnMut(Progress<'_>)) -> adautomix_hub::Result<T>) -> Result<T> {
+pub(crate) fn shown<T>(
+    transfer: impl FnOnce(&mut dyn FnMut(Progress<'_>)) -> adautomix_hub::Result<T>,
+) -> Result<T> {
     let terminal = std::io::stderr().is_terminal();
     let mut last = (String::new(), u64::MAX);
     let result = transfer(&mut |Progress { file, done, total }| {

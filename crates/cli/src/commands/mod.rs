@@ -1,7 +1,9 @@
 //! The subcommands, one file each.
 
 pub(crate) mod bench;
+pub(crate) mod cam;
 pub(crate) mod data;
+pub(crate) mod diversity;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 #[cfg(feature = "hub")]

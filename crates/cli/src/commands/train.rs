@@ -10,7 +10,7 @@ use adautomix_training::{Options, Pictures, Run};
 use anyhow::{Context, Result};
 
 use crate::select::Selection;
-use crate::{device, progress};
+use crate::{device, pretrained, progress};
 
 /// Train a network as a recipe says.
 ///
@@ -41,6 +41,13 @@ pub(crate) struct TrainArgs {
     /// Steps between lines of metrics.
     #[arg(long, default_value_t = 50, value_parser = positive)]
     log_steps: usize,
+    /// Keep the networks after every N epochs, as `checkpoints/epoch-N.safetensors`.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    keep_every: Option<usize>,
+    /// Begin with trained weights: a safetensors file, `hub:OWNER/NAME`, `run:DIR`, `torchvision`, or a recipe whose run is
+    /// in `runs`. The same as `--set network.pretrained=…`.
+    #[arg(long, value_name = "WEIGHTS")]
+    pretrained: Option<String>,
     /// Print the resolved recipe and leave.
     #[arg(long)]
     print_recipe: bool,
@@ -52,7 +59,10 @@ fn positive(text: &str) -> Result<usize, String> {
 
 /// Runs `train`. A run that was stopped by a signal ends with 130, as a shell expects.
 #[expect(clippy::print_stdout, reason = "the result goes to standard output")]
-pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
+pub(crate) fn run(mut args: TrainArgs) -> Result<ExitCode> {
+    if let Some(weights) = &args.pretrained {
+        args.selection.set("network.pretrained", weights)?;
+    }
     let recipe = args.selection.load(&args.recipe)?;
     if args.print_recipe {
         print!("{}", recipe.to_toml());
@@ -68,6 +78,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
         resume: args.resume,
         checkpoint_steps: args.checkpoint_steps,
         log_steps: args.log_steps,
+        keep_every: args.keep_every,
+        pretrained: pretrained::find(&recipe, &out)?,
     };
     let pictures = Pictures::open(&recipe, &args.data_dir)?;
     let stop = Arc::new(AtomicBool::new(false));

@@ -13,7 +13,7 @@ use adautomix_recipes::{self as recipes, Recipe};
 use candle_core::{DType, Device, Tensor, Var};
 use rand::Rng;
 
-use super::{Inputs, Losses, Method, Shown, bytes};
+use super::{Inputs, Losses, Method, Passes, Shown, bytes};
 use crate::network::Build;
 use crate::{Error, Gradients, Network, Parameters, Result};
 
@@ -24,6 +24,7 @@ pub struct MeAda {
     normalize: Normalize,
     transform: Transform,
     memory: Memory,
+    drop_path: f64,
     steps: usize,
 }
 
@@ -50,6 +51,7 @@ impl MeAda {
             normalize: bytes::normalize(recipe),
             transform,
             memory: Memory::new(settings.phases * settings.memory, [recipe.data.input_size; 2])?,
+            drop_path: recipe.network.drop_path.unwrap_or(0.0),
             settings: settings.clone(),
             steps,
         })
@@ -133,7 +135,7 @@ impl Method for MeAda {
             let moved = ascend(&self.student.fixed, &images, labels, &self.settings)?;
             self.memory.append(&bytes::pictures(&moved, &self.normalize)?, labels)?;
         }
-        let mut pass = Pass::train();
+        let mut pass = Passes::new(self.drop_path, draws).train();
         let pooled = self.student.backbone().features(&learned.images, &mut pass)?.pooled;
         let logits = self.student.trained.logits(&pooled, Head::OneHot)?;
         let loss = ce(&logits, &learned.labels)?;

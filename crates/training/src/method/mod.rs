@@ -23,7 +23,6 @@ pub use mixed::{Mixed, mixer};
 pub use passes::Passes;
 pub use recursive::Recursive;
 
-use crate::absent::refuse_training;
 use crate::network::named;
 use crate::{Gradients, Parameters, Result, teacher};
 
@@ -107,7 +106,6 @@ impl Shown {
 /// # Errors
 /// If the recipe asks for what doesn't exist or doesn't fit.
 pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> Result<Box<dyn Method>> {
-    refuse_training(recipe)?;
     let network = named(&recipe.network.name, classes, recipe.network.heads == Heads::Two);
     let seed = recipe.training.seed;
     match &recipe.method {
@@ -129,6 +127,16 @@ pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> 
         }
         MethodRecipe::Mixer { .. } => Ok(Box::new(Mixed::new(recipe, &*network, classes, device)?)),
     }
+}
+
+/// All tensors of a method by their names in a checkpoint, as `student.conv1.weight`.
+pub(crate) fn tensors(method: &dyn Method) -> Vec<(String, Tensor)> {
+    let mut tensors = Vec::new();
+    for (part, parameters) in method.state() {
+        let entries = parameters.entries().into_iter();
+        tensors.extend(entries.map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
+    }
+    tensors
 }
 
 #[cfg(test)]
@@ -198,6 +206,17 @@ mod tests {
     fn state(stepper: &Stepper) -> Vec<(String, Vec<f64>)> {
         let values = |tensor: Tensor| tensor.to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1();
         stepper.tensors().into_iter().map(|(name, tensor)| (name, values(tensor).unwrap())).collect()
+    }
+
+    #[test]
+    fn every_recipe_names_a_mixer_that_there_is_and_its_parameters() {
+        let library = Library::embedded();
+        for name in library.names().unwrap() {
+            let recipe = library.load(&name, &[]).unwrap();
+            if let MethodRecipe::Mixer { .. } = recipe.method {
+                assert!(mixer(&recipe).is_ok(), "{name}: {:?}", mixer(&recipe).err());
+            }
+        }
     }
 
     #[test]

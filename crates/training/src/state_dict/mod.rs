@@ -56,9 +56,16 @@ pub enum LoadedClassifier {
 /// If the file can't be read, or a tensor is missing, too many or of another shape; it names the first, and the network is as
 /// it was.
 pub fn load(path: &Path, parameters: &Parameters, head: &str) -> Result<Loaded> {
+    read(&std::fs::read(path).map_err(Error::at(path))?, path, parameters, head)
+}
+
+/// [`load`] of a file that has been read, or made by [`export`]; `path` is what errors call it.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(bytes: &[u8], path: &Path, parameters: &Parameters, head: &str) -> Result<Loaded> {
     let broken = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(Error::at(path))?;
-    let stored = SafeTensors::deserialize(&bytes)
+    let stored = SafeTensors::deserialize(bytes)
         .map_err(|error| broken(format!("not a whole safetensors file ({error})")))?;
     let mut file = translated(&stored);
     let network = parameters.entries();

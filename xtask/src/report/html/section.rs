@@ -172,6 +172,8 @@ fn every_value(lines: &Lines, corner: &str, reduced: bool) -> Markup {
 }
 
 fn values_table(names: &[&str], groups: &[&Group], corner: &str, reduced: bool) -> Markup {
+    let mut values = groups.iter().flat_map(|group| &group.lines).flat_map(|line| &line.values);
+    let has_deviations = values.any(|value| !value.sd.is_empty());
     html! {
         div class="scroll" role="region" aria-label="Every value of ours" tabindex="0" {
             table {
@@ -187,7 +189,7 @@ fn values_table(names: &[&str], groups: &[&Group], corner: &str, reduced: bool) 
                         (group_row(group, names.len() + 1))
                         @for line in group.lines.iter().filter(|line| !line.values.is_empty()) { tr {
                             th scope="row" { (line.heading) }
-                            @for name in names { (value(line, name, reduced)) }
+                            @for name in names { (value(line, name, has_deviations, reduced)) }
                         } }
                     }
                 }
@@ -196,13 +198,16 @@ fn values_table(names: &[&str], groups: &[&Group], corner: &str, reduced: bool) 
     }
 }
 
-fn value(line: &Line, name: &str, reduced: bool) -> Markup {
+/// A value with its deviation, which has its room in every line where any has one.
+fn value(line: &Line, name: &str, has_deviations: bool, reduced: bool) -> Markup {
     let value = line.values.iter().find(|value| value.name == name);
     html! {
         td class="number" {
             @if let Some(value) = value {
                 @if value.compared { b { (value.mean) } } @else { (value.mean) }
-                @if !value.sd.is_empty() { span class="soft" { " ± " (value.sd) } }
+                @if has_deviations {
+                    span class="deviation" { @if !value.sd.is_empty() { " ± " (value.sd) } }
+                }
                 @if reduced { (dagger()) }
             }
         }

@@ -9,9 +9,10 @@ use adautomix_recipes::{Heads, Library, Method as MethodRecipe, Recipe};
 use adautomix_training::method::{self, Shown};
 use adautomix_training::{Inputs, Method, Mixed, named};
 use anyhow::{Context, Result, ensure};
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 
-use super::{Chosen, MixArgs, shown_pixels};
+use super::MixArgs;
+use crate::chosen::{Chosen, shown_pixels, telling, weights};
 use crate::picture::Tile;
 
 /// Tiles in a row.
@@ -138,49 +139,6 @@ fn obstacle(mixer: &dyn Mixer, inputs: &Inputs) -> Result<Option<&'static str>> 
         }
     }
     Ok(None)
-}
-
-/// Of some draws the one that tells most of the method: whose first blend is an even mix of the first pictures, as many as
-/// the method mixes, and among those the one least like their weighted mean. Where none is even, the one nearest to it.
-fn telling(method: &dyn Method, inputs: &Inputs, draw: u64) -> Result<Shown> {
-    const DRAWS: usize = 40;
-    let key = Key::new(draw, Purpose::Mixing);
-    let mut best: Option<(f64, Shown)> = None;
-    for step in 0..DRAWS {
-        let shown = method.show(inputs, key.step(step))?;
-        let score = score(&shown, inputs)?;
-        if best.as_ref().is_none_or(|(least, _)| score < *least) {
-            best = Some((score, shown));
-        }
-    }
-    best.map(|(_, shown)| shown).context("no draw can be compared")
-}
-
-/// Less is better: below 0 for even mixes, above for others.
-fn score(shown: &Shown, inputs: &Inputs) -> Result<f64> {
-    /// Even enough: 0.3 to 0.7 of two pictures.
-    const EVEN: f32 = 0.4;
-    let weights = weights(shown, inputs.labels.len());
-    let mixed = shown.partners.len().clamp(1, weights.len());
-    let ideal = |picture| if picture < mixed { 1.0 / mixed as f32 } else { 0.0 };
-    let uneven: f32 =
-        weights.iter().enumerate().map(|(picture, weight)| (weight - ideal(picture)).abs()).sum();
-    if uneven > EVEN {
-        return Ok(f64::from(uneven));
-    }
-    let weights = Tensor::from_vec(weights, (inputs.labels.len(), 1, 1, 1), &Device::Cpu)?;
-    let mean = inputs.images.broadcast_mul(&weights)?.sum(0)?;
-    let distance = (shown.blends.get(0)? - mean)?.abs()?.mean_all()?;
-    Ok(-f64::from(distance.to_scalar::<f32>()?))
-}
-
-/// What the label of each picture weighs in the first blend.
-fn weights(shown: &Shown, pictures: usize) -> Vec<f32> {
-    let mut weights = vec![0.0; pictures];
-    for (partner, weight) in shown.partners.iter().zip(&shown.weights) {
-        weights[partner[0] as usize] += weight;
-    }
-    weights
 }
 
 /// A row of the pictures themselves.

@@ -4,14 +4,15 @@ mod all;
 
 use std::path::PathBuf;
 
-use adautomix_datasets::{CHANNELS, Normalize, Picture, Scratch, View, facts};
+use adautomix_datasets::facts;
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::Recipe;
 use adautomix_training::method::{self, Shown};
-use adautomix_training::{Inputs, Method, Pictures, load, test_transform};
-use anyhow::{Context, Result, bail, ensure};
-use candle_core::{Device, Tensor};
+use adautomix_training::{Inputs, Method, load};
+use anyhow::{Result, bail, ensure};
+use candle_core::Device;
 
+use crate::chosen::{Chosen, checkpoint, shown_pixels};
 use crate::picture::{self, Tile};
 use crate::select::Selection;
 
@@ -35,8 +36,8 @@ pub(crate) struct MixArgs {
     recipe: String,
     #[command(flatten)]
     selection: Selection,
-    /// Which checkpoint of the run: `last` or `best`.
-    #[arg(long, default_value = "last", value_parser = ["last", "best"])]
+    /// Which checkpoint of the run: `last`, `best` or, where it is kept, `epoch-N`.
+    #[arg(long, default_value = "last", value_parser = checkpoint)]
     checkpoint: String,
     /// Where the data sets are.
     #[arg(long, env = "ADAUTOMIX_DATA", default_value = "datasets", value_name = "DIR")]
@@ -58,22 +59,18 @@ pub(crate) struct MixArgs {
     out: PathBuf,
 }
 
-/// Pictures with their names.
-struct Chosen {
-    pictures: Vec<Picture>,
-    labels: Vec<u32>,
-    names: Vec<String>,
-}
-
 /// Runs `mix`.
 #[expect(clippy::print_stdout, reason = "the name of the file goes to standard output")]
 pub(crate) fn run(args: &MixArgs) -> Result<()> {
     let scale = args.scale.unwrap_or(if args.all { 7 } else { 4 });
     ensure!((1..=64).contains(&scale), "--scale {scale}: expected 1 to 64");
     let (recipe, method) = network(args)?;
-    let chosen = if args.images.is_empty() { from_data(args, &recipe)? } else { from_files(args, &recipe)? };
+    let chosen = match args.images.is_empty() {
+        true => Chosen::from_data(&recipe, &args.data_dir, args.first, args.count, args.all)?,
+        false => Chosen::from_files(&recipe, &args.images)?,
+    };
     ensure!(chosen.pictures.len() >= 2, "{} picture: expected at least 2 to mix", chosen.pictures.len());
-    let inputs = normalised(&chosen, &recipe)?;
+    let inputs = chosen.inputs(&recipe)?;
     let (tiles, columns) = if args.all {
         let sheet = all::sheet(args, &recipe, &*method, &chosen, &inputs)?;
         for (name, reason) in &sheet.left_out {
@@ -121,69 +118,6 @@ fn network(args: &MixArgs) -> Result<(Recipe, Box<dyn Method>)> {
     Ok((recipe, method))
 }
 
-/// Test pictures from the first on; with --all, where captions tell them apart by their class, no two of a class.
-fn from_data(args: &MixArgs, recipe: &Recipe) -> Result<Chosen> {
-    let source = Pictures::open(recipe, &args.data_dir)?.test;
-    let end = args.first + args.count;
-    ensure!(end <= source.len(), "pictures {} to {end}: the data set has {}", args.first, source.len());
-    let mut chosen = Chosen { pictures: Vec::new(), labels: Vec::new(), names: Vec::new() };
-    for index in args.first..source.len() {
-        if chosen.pictures.len() == args.count {
-            break;
-        }
-        let mut picture = Picture::default();
-        let label = source.read(index, &mut picture)?;
-        if args.all && chosen.labels.contains(&(label as u32)) {
-            continue;
-        }
-        chosen.pictures.push(resized(picture, recipe)?);
-        chosen.labels.push(label as u32);
-        chosen.names.push(source.class_names()[label].clone());
-    }
-    Ok(chosen)
-}
-
-/// A picture as the recipe shows test pictures to the network.
-fn resized(mut picture: Picture, recipe: &Recipe) -> Result<Picture> {
-    let transform = test_transform(recipe);
-    let (size, least) = ([picture.height, picture.width], transform.least());
-    ensure!(size[0] >= least[0] && size[1] >= least[1], "a picture of {size:?}, expected at least {least:?}");
-    // Nothing is left to chance in a test.
-    let draw = transform.draw(size, &mut Key::new(0, Purpose::Augmentation).rng());
-    let normalize = Normalize::new(transform.mean, transform.std);
-    let mut numbers = vec![0.0; CHANNELS * transform.size[0] * transform.size[1]];
-    transform.apply(&mut picture, &draw, &normalize, &mut Scratch::default(), &mut numbers);
-    Ok(normalize.restore(&numbers, transform.size))
-}
-
-fn from_files(args: &MixArgs, recipe: &Recipe) -> Result<Chosen> {
-    let size = recipe.data.input_size as u32;
-    let read = |path: &PathBuf| -> Result<Picture> {
-        let image = image::open(path).with_context(|| format!("{}", path.display()))?;
-        let image = image.resize_to_fill(size, size, image::imageops::FilterType::CatmullRom).to_rgb8();
-        Ok(Picture { height: size as usize, width: size as usize, pixels: image.into_raw() })
-    };
-    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let classes = facts(&recipe.data.name)?.classes as u32;
-    Ok(Chosen {
-        pictures: args.images.iter().map(read).collect::<Result<_>>()?,
-        // Which class they are of isn't known; weights of labels can be told apart as long as the labels can.
-        labels: (0..args.images.len() as u32).map(|image| image % classes).collect(),
-        names: args.images.iter().map(stem).collect(),
-    })
-}
-
-fn normalised(chosen: &Chosen, recipe: &Recipe) -> Result<Inputs> {
-    let [mean, std] = [recipe.data.mean, recipe.data.std].map(|values| values.map(|value| value as f32));
-    let (normalize, size) = (Normalize::new(mean, std), recipe.data.input_size);
-    let mut images = vec![0.0; chosen.pictures.len() * 3 * size * size];
-    for (picture, out) in chosen.pictures.iter().zip(images.chunks_exact_mut(3 * size * size)) {
-        normalize.apply(picture, View::whole([size, size]), out);
-    }
-    let images = Tensor::from_vec(images, (chosen.pictures.len(), 3, size, size), &Device::Cpu)?;
-    Ok(Inputs { images, labels: chosen.labels.clone() })
-}
-
 /// Row by row: the pictures of a blend with their ratios, their masks, the blend.
 fn tiles(chosen: &Chosen, shown: &Shown, recipe: &Recipe) -> Result<Vec<Tile>> {
     let (size, n) = (recipe.data.input_size, shown.partners.len());
@@ -215,15 +149,4 @@ fn tiles(chosen: &Chosen, shown: &Shown, recipe: &Recipe) -> Result<Vec<Tile>> {
         bail!("method `{}` has nothing to show", recipe.method.name());
     }
     Ok(tiles)
-}
-
-/// A normalised picture `[3, H, W]` as bytes.
-fn shown_pixels(planes: &[f32], recipe: &Recipe) -> Vec<u8> {
-    let count = planes.len() / 3;
-    let byte = |pixel: usize, channel: usize| {
-        let value =
-            f64::from(planes[channel * count + pixel]) * recipe.data.std[channel] + recipe.data.mean[channel];
-        (value * 255.0).round().clamp(0.0, 255.0) as u8
-    };
-    (0..count).flat_map(|pixel| [0, 1, 2].map(|channel| byte(pixel, channel))).collect()
 }

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use self::policy::{Policy, SubPolicy, Values, sub_policies};
 use self::relax::{Noise, Sample};
-use super::{Inputs, Losses, Method, Shown, bytes};
+use super::{Inputs, Losses, Method, Passes, Shown, bytes};
 use crate::network::Build;
 use crate::{Gradients, Network, Parameters, Result};
 
@@ -36,6 +36,7 @@ pub struct Dada {
     search: usize,
     /// Length of the step of the weights that the policy looks ahead by.
     rate: f64,
+    drop_path: f64,
 }
 
 impl Dada {
@@ -58,6 +59,7 @@ impl Dada {
             operations,
             search: (settings.search_share * steps as f64).round() as usize,
             rate: recipe.optimizer.lr,
+            drop_path: recipe.network.drop_path.unwrap_or(0.0),
             settings: settings.clone(),
         })
     }
@@ -75,7 +77,7 @@ impl Dada {
         let changes: Vec<_> =
             (0..count).map(|_| values.changes(self.operations[chosen], chosen, applied, rng)).collect();
         let training = self.augmented(&part(inputs, 0, count)?, &changes)?;
-        let mut pass = Pass::train();
+        let mut pass = Passes::new(self.drop_path, draws).train();
         let loss = loss(&self.student.trained, &training.images, &training.labels, &mut pass)?;
         pass.commit(1)?;
         let step = gradients.backward(&loss, 1.0, &self.student.parameters.weights())?;
@@ -95,7 +97,8 @@ impl Dada {
 
     /// How the loss of `validation` after a step of the weights along `step` would change if the loss of `training` weighed
     /// more, and if all its pixels were brighter: differences between the weights moved by `± ε` along the gradient of the
-    /// former loss, `ε` such that they move by 0.01. Weights are put back; running statistics don't see it.
+    /// former loss, `ε` such that they move by 0.01. Weights are put back; running statistics don't see it, and no path is
+    /// dropped, which would be another one on either side of a difference.
     fn probe(&self, training: &Inputs, validation: &Inputs, step: &GradStore) -> Result<Probe> {
         let weights = self.student.parameters.weights();
         let saved: Vec<Tensor> =
@@ -188,7 +191,7 @@ impl Method for Dada {
             self.search(inputs, draws, gradients)?
         } else {
             let augmented = self.by_policy(&self.policy.values()?, inputs, draws)?;
-            let mut pass = Pass::train();
+            let mut pass = Passes::new(self.drop_path, draws).train();
             let loss = loss(&self.student.trained, &augmented.images, &augmented.labels, &mut pass)?;
             pass.commit(1)?;
             gradients.backward(&loss, 1.0, &self.student.parameters.weights())?;
