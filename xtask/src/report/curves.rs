@@ -71,7 +71,10 @@ pub(crate) fn curves(runs: &[Run], reduced: bool) -> Vec<Curves> {
             let variants = if is_variant { ", variants" } else { "" };
             Curves {
                 id: anchor(&format!("curves-{dataset}-{network}-{epochs}{variants}")),
-                title: format!("{dataset}, {network}, {epochs} epochs{variants}"),
+                title: format!(
+                    "{dataset}, {network}, {epochs} epoch{}{variants}",
+                    if epochs == 1 { "" } else { "s" }
+                ),
                 panels: panels(&runs, &logs, is_variant, &methods),
                 reduced: reduced && !runs.is_empty(),
             }
@@ -152,7 +155,7 @@ fn variant_name(run: &Run, methods: &[String]) -> String {
     let epochs = format!("epochs={}", run.summary.epochs);
     let set: Vec<&str> = set.split('-').filter(|key| *key != epochs).collect();
     let method = display_name(&run.summary.method, methods);
-    if set.is_empty() { method } else { format!("{method}, {}", set.join(", ")) }
+    if set.is_empty() { method } else { format!("{method}, {}", set.join("-")) }
 }
 
 /// A method as it is published.
