@@ -226,7 +226,6 @@ pub(crate) struct Work {
 
 impl Artefact {
     /// Reads an artefact.
-    #[cfg_attr(not(test), allow(dead_code, reason = "the report reads it"))]
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
         serde_json::from_str(&text)

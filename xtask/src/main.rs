@@ -8,6 +8,7 @@ mod artefact;
 mod check;
 mod paper;
 mod program;
+mod report;
 mod reproduce;
 mod status;
 mod tidy;
@@ -33,6 +34,8 @@ enum Command {
     Ablate(ablate::Arguments),
     /// Tells how far the runs of tables, figures and ablations are
     Status(status::Arguments),
+    /// Makes one page of all tables, figures and curves, also as Markdown and LaTeX
+    Report(report::Arguments),
     /// Runs every check of the code, the cheapest first
     Check,
     /// Checks what the compiler doesn't: edges between crates, headers, recipes
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Ablate(arguments) => ablate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Check => check::run(),
         Command::Tidy => tidy::run(),
         Command::Program(arguments) => program::hand_over(&arguments),
