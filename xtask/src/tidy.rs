@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("adautomix-ops", &["kernels"]),
     ("adautomix-datasets", &["random"]),
     ("adautomix-backbones", &["ops"]),
+    ("adautomix-hub", &["recipes"]),
     ("adautomix-mixing", &["ops"]),
     ("adautomix-losses", &["ops"]),
     (
@@ -31,6 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "backbones",
             "datasets",
             "evaluation",
+            "hub",
             "kernels",
             "losses",
             "mixing",

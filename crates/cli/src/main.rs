@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 /// Train, evaluate and look at mixing augmentation: Adversarial AutoMixup and the methods it is compared with.
 #[derive(Parser)]
@@ -28,6 +29,8 @@ enum Command {
     Mix(commands::mix::MixArgs),
     Methods(commands::methods::MethodsArgs),
     Data(commands::data::DataArgs),
+    #[cfg(feature = "hub")]
+    Hub(commands::hub::HubArgs),
     Parity(commands::parity::ParityArgs),
     Bench(commands::bench::BenchArgs),
     Doctor(commands::doctor::DoctorArgs),
@@ -39,10 +42,9 @@ const STACK: usize = 256 << 20;
 fn main() -> ExitCode {
     memory::keep_freed();
     memory::spare_spinning();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .init();
+    // What `hf-hub` calls an error may be tried again, and is reported in other words if it stays one.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,hf_hub=off"));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     let command = Arguments::parse().command;
     let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || run(command));
     let result = match worker.map(std::thread::JoinHandle::join) {
@@ -64,6 +66,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Mix(args) => commands::mix::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Methods(args) => commands::methods::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Data(args) => commands::data::run(args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "hub")]
+        Command::Hub(args) => commands::hub::run(args).map(|()| ExitCode::SUCCESS),
         Command::Parity(args) => commands::parity::run(&args),
         Command::Bench(args) => commands::bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => commands::doctor::run(&args).map(|()| ExitCode::SUCCESS),

@@ -1,19 +1,20 @@
 //! How many pictures a second are drawn or decoded, transformed and batched:
 //! `cargo run --release -p adautomix-datasets --example throughput` for those of 32 by 32 pixels in memory, and
-//! `… --example throughput -- DIR` for JPEG files in a folder of folders, one for each class, as
-//! `bench/pytorch/loader.py DIR` reads them too. A folder that isn't there is filled first, with 512 files of 500 by 375.
+//! `… --example throughput -- DIR` for JPEG files in the folders of `DIR/train`, one for each class, as
+//! `bench/pytorch/loader.py DIR/train` reads them too. A folder that isn't there is filled first, with 512 files of 500
+//! by 375.
 
 #![allow(clippy::print_stdout)]
 
 use adautomix_datasets::{
     Crop, Error, Interpolation, Loader, LoaderOptions, Memory, Normalize, Picture, Rectangle, Resampler,
-    ResizedCrop, Scratch, Source, Split, Synthetic, Transform, View, facts,
+    ResizedCrop, Scratch, Source, Split, Synthetic, Transform, View, facts, open,
 };
 use adautomix_random::{Key, Purpose};
+use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, ImageReader};
 use rand::Rng;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,9 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(folder) => {
             let folder = Path::new(&folder);
             if !folder.exists() {
-                make_photographs(folder, 512)?;
+                make_photographs(&folder.join("train"), 512)?;
             }
-            photographs(Jpegs::list(folder)?)
+            photographs(&open("folder", folder, Split::Train)?)
         }
     }
 }
@@ -64,7 +65,7 @@ fn small() -> Result<(), Error> {
 }
 
 /// JPEG files, through a random rectangle resized to 224 by 224, flip and normalisation.
-fn photographs(jpegs: Jpegs) -> Result<(), Box<dyn std::error::Error>> {
+fn photographs(jpegs: &Arc<dyn Source>) -> Result<(), Box<dyn std::error::Error>> {
     let crop = ResizedCrop {
         scale: [0.08, 1.0],
         ratio: [3.0 / 4.0, 4.0 / 3.0],
@@ -89,8 +90,7 @@ fn photographs(jpegs: Jpegs) -> Result<(), Box<dyn std::error::Error>> {
         std::hint::black_box(&out);
     }
     report("crop, resize, flip, normalise only, 1 thread", 1000. / start.elapsed().as_secs_f64());
-    let jpegs: Arc<dyn Source> = Arc::new(jpegs);
-    batches(&jpegs, transform, 2, "read, decode, crop, resize, flip, normalise, batch")?;
+    batches(jpegs, transform, 2, "read, decode, crop, resize, flip, normalise, batch")?;
     Ok(())
 }
 
@@ -155,61 +155,4 @@ fn make_photographs(folder: &Path, count: usize) -> Result<(), Box<dyn std::erro
         std::fs::write(class.join(format!("{index:05}.jpg")), bytes)?;
     }
     Ok(())
-}
-
-/// JPEG files with the number of the folder that they lie in.
-struct Jpegs {
-    files: Vec<(PathBuf, usize)>,
-    class_names: Vec<String>,
-}
-
-impl Jpegs {
-    fn list(folder: &Path) -> std::io::Result<Self> {
-        let entries = |folder: &Path| -> std::io::Result<Vec<PathBuf>> {
-            let mut paths: Vec<_> =
-                std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
-            paths.sort();
-            Ok(paths)
-        };
-        let (mut files, mut class_names) = (Vec::new(), Vec::new());
-        for (label, class) in entries(folder)?.into_iter().enumerate() {
-            files.extend(entries(&class)?.into_iter().map(|file| (file, label)));
-            class_names.push(class.display().to_string());
-        }
-        Ok(Self { files, class_names })
-    }
-}
-
-impl Source for Jpegs {
-    fn name(&self) -> &str {
-        "jpegs"
-    }
-
-    fn len(&self) -> usize {
-        self.files.len()
-    }
-
-    fn class_names(&self) -> &[String] {
-        &self.class_names
-    }
-
-    fn size(&self) -> Option<[usize; 2]> {
-        None
-    }
-
-    fn read(&self, index: usize, picture: &mut Picture) -> Result<usize, Error> {
-        let (path, label) = &self.files[index];
-        let wrong = |problem: String| Error::Decode { path: path.clone(), row: 0, problem };
-        let bytes = std::fs::read(path).map_err(|cause| wrong(cause.to_string()))?;
-        let image = ImageReader::with_format(std::io::Cursor::new(bytes), image::ImageFormat::Jpeg)
-            .decode()
-            .map_err(|cause| wrong(cause.to_string()))?
-            .into_rgb8();
-        *picture = Picture {
-            height: image.height() as usize,
-            width: image.width() as usize,
-            pixels: image.into_raw(),
-        };
-        Ok(*label)
-    }
 }

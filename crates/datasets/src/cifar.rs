@@ -1,6 +1,6 @@
 //! CIFAR-10 and CIFAR-100: what they are made of, and where it is in each format.
 
-use crate::{Archive, Format, Location, Split};
+use crate::{Archive, Digest, Format, Location, Split};
 use std::path::Path;
 
 /// Height and width of every CIFAR picture.
@@ -32,7 +32,8 @@ pub(crate) static CIFAR10: Layout = Layout {
     label_column: "label",
     archive: Archive {
         file: "cifar-10-binary.tar.gz",
-        md5: "c32a1d4ab5d03f1284b67883e8d87530",
+        digest: Some(Digest::Md5("c32a1d4ab5d03f1284b67883e8d87530")),
+        bytes: None,
         mirrors: &[
             "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
             "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz",
@@ -57,7 +58,8 @@ pub(crate) static CIFAR100: Layout = Layout {
     label_column: "fine_label",
     archive: Archive {
         file: "cifar-100-binary.tar.gz",
-        md5: "03b5dce01913d631647c71ecec9e9cb8",
+        digest: Some(Digest::Md5("03b5dce01913d631647c71ecec9e9cb8")),
+        bytes: None,
         mirrors: &[
             "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
             "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets/cifar-100-binary.tar.gz",

@@ -49,14 +49,16 @@ pub enum Error {
         /// The size it must have.
         expected: u64,
     },
-    /// A split has another number of pictures than the data set.
-    #[error("`{}` has {found} pictures, expected {expected}", path.display())]
-    RowCount {
+    /// A split has another number of pictures or classes than the data set.
+    #[error("`{}` has {found} {what}, expected {expected}", path.display())]
+    Count {
         /// The file, or the folder of the files.
         path: PathBuf,
-        /// The pictures that are there.
+        /// What was counted.
+        what: &'static str,
+        /// How many are there.
         found: usize,
-        /// The pictures that must be there.
+        /// How many must be there.
         expected: usize,
     },
     /// An archive that is cut short, damaged, incomplete or unsafe.
@@ -87,23 +89,32 @@ pub enum Error {
         /// How many classes there are.
         classes: usize,
     },
+    /// A list of a data set (classes, labels, splits, boxes) that doesn't say what it must, or a folder without what is
+    /// expected there.
+    #[error("`{}` {problem}", path.display())]
+    List {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, with the line where there is one.
+        problem: String,
+    },
     /// A picture whose bytes are no picture.
-    #[error("`{}` row {row}: the image doesn't decode: {problem}", path.display())]
+    #[error("`{}`{}: the image doesn't decode: {problem}", path.display(), in_row(*row))]
     Decode {
         /// The file.
         path: PathBuf,
-        /// The row in that file, from 0.
-        row: usize,
+        /// The row in that file, from 0, where it holds many pictures.
+        row: Option<usize>,
         /// What the decoder said.
         problem: String,
     },
     /// A picture of another size than the data set's.
-    #[error("`{}` row {row}: an image of {found:?} (height, width), expected {expected:?}", path.display())]
+    #[error("`{}`{}: an image of {found:?} (height, width), expected {expected:?}", path.display(), in_row(*row))]
     PictureSize {
         /// The file.
         path: PathBuf,
-        /// The row in that file, from 0.
-        row: usize,
+        /// The row in that file, from 0, where it holds many pictures.
+        row: Option<usize>,
         /// Its height and width in pixels.
         found: [usize; 2],
         /// The height and width it must have.
@@ -122,28 +133,50 @@ pub enum Error {
         least: [usize; 2],
     },
     /// A file whose digest is not the published one.
-    #[error("`{}` has the MD5 digest {found}, expected {expected}", path.display())]
+    #[error("`{}` has the {kind} digest {found}, expected {expected}", path.display())]
     Digest {
         /// The file, or the address it was fetched from.
         path: PathBuf,
+        /// `MD5` or `SHA-256`.
+        kind: &'static str,
         /// The digest it has.
         found: String,
         /// The digest it must have.
-        expected: &'static str,
+        expected: String,
     },
     /// An address that doesn't give a file, or not the whole of it.
     #[error("{url}: {problem}")]
     Mirror {
         /// The address.
-        url: &'static str,
+        url: String,
         /// What went wrong.
+        problem: String,
+    },
+    /// The disk has less room than a download needs.
+    #[error("`{}` has {free} MB free, expected {needed} MB for {file}", folder.display())]
+    Space {
+        /// The folder.
+        folder: PathBuf,
+        /// What is to be fetched.
+        file: String,
+        /// What there is room for, in megabytes (10⁶ bytes).
+        free: u64,
+        /// What it takes.
+        needed: u64,
+    },
+    /// A data set that its owners don't give to everybody, or that has no public address.
+    #[error("{name} can't be fetched: {problem}")]
+    Gate {
+        /// The data set.
+        name: &'static str,
+        /// What to do about it.
         problem: String,
     },
     /// No mirror gave the file.
     #[error("cannot download `{file}`: {problem}")]
     Download {
         /// The file.
-        file: &'static str,
+        file: String,
         /// What each mirror answered.
         problem: String,
     },
@@ -181,7 +214,16 @@ impl Error {
         matches!(self, Self::Decode { .. } | Self::PictureSize { .. } | Self::SmallPicture { .. })
     }
 
+    pub(crate) fn list(path: impl Into<PathBuf>, problem: &str) -> Self {
+        Self::List { path: path.into(), problem: problem.to_owned() }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>, cause: std::io::Error) -> Self {
         Self::Io { path: path.into(), cause }
     }
+}
+
+/// The row of a file that holds many pictures, as messages have it.
+fn in_row(row: Option<usize>) -> String {
+    row.map_or_else(String::new, |row| format!(" row {row}"))
 }

@@ -1,7 +1,8 @@
 //! Image data sets, the transforms of the recipes, and a loader whose batches depend on nothing but the seed.
 //!
-//! A [`Source`] gives decoded pictures by index: CIFAR-10 and CIFAR-100 in the formats in which people have them, and
-//! [`Synthetic`], which draws its own and needs no file. A [`Transform`] says what a recipe does to a picture, and a
+//! A [`Source`] gives decoded pictures by index: the data sets of the paper in the formats in which people have them
+//! (folders, archives, parquet, tar shards), folders of one's own, and [`Synthetic`], which draws its own and needs no
+//! file. A [`Transform`] says what a recipe does to a picture, and a
 //! [`Loader`] turns both into [`Batch`]es on worker threads. The order of the pictures and every crop and flip follow
 //! from (seed, epoch, index): the same on any number of threads, and again after a resume in the middle of an epoch.
 //! [`corruptions`] makes CIFAR-100-C, and the like of any source.
@@ -32,14 +33,21 @@ mod archive;
 mod binary;
 #[cfg(feature = "candle")]
 mod candle;
+mod catalogue;
 mod cifar;
+mod cifar100c;
 pub mod corruptions;
+mod decode;
 #[cfg(feature = "download")]
 mod download;
 mod error;
+mod files;
 mod hub;
+mod layout;
 mod loader;
+mod mat;
 mod memory;
+mod npy;
 mod operations;
 mod registry;
 mod source;
@@ -48,19 +56,25 @@ mod synthetic;
 #[cfg(test)]
 mod testing;
 mod transform;
+mod tree;
+mod unpack;
 
-pub use archive::Archive;
+pub use archive::{Archive, Digest, Repository};
 #[cfg(feature = "candle")]
 pub use candle::vision_dataset;
+pub use cifar100c::Cifar100C;
+#[cfg(feature = "download")]
+pub use download::Progress;
 pub use error::{Error, Result};
-pub use loader::{Batch, Batches, Loader, LoaderOptions};
+pub use loader::{Batch, Batches, Loader, LoaderOptions, WINDOW};
 pub use memory::Memory;
 pub use operations::{Change, Operation};
 pub use registry::{Facts, Format, Location, facts, locate, names, open};
-pub use source::{CHANNELS, Picture, Source, Split};
+pub use source::{CHANNELS, Picture, Region, Source, Split};
 pub use subset::Subset;
 pub use synthetic::Synthetic;
 pub use transform::{
     ColorJitter, Crop, Draw, Interpolation, Normalize, RandAugment, RandomErasing, Rectangle, Resampler,
     Resize, ResizedCrop, Scratch, Side, Transform, View,
 };
+pub use unpack::unpack;

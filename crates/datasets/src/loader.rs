@@ -82,6 +82,10 @@ impl LoaderOptions {
     }
 }
 
+/// Pictures of a source in blocks that are shuffled together: some 200 MB of ImageNet's, so that two windows, the one
+/// that is read and the next, stay within what such a source keeps.
+pub const WINDOW: usize = 2048;
+
 /// Makes the batches of any epoch of a source.
 pub struct Loader {
     shared: Arc<Shared>,
@@ -103,10 +107,10 @@ impl Loader {
     /// When an option or a value of the transform is out of range, the pictures are all too small for it, or the source
     /// gives no batch at all.
     pub fn new(source: Arc<dyn Source>, transform: Transform, options: LoaderOptions) -> Result<Self> {
-        transform.check(source.size())?;
         let refuse = |option, found: usize, expected: &str| {
             Err(Error::Option { option, found: found.to_string(), expected: expected.to_owned() })
         };
+        transform.check(source.size())?;
         if options.batch_size == 0 {
             return refuse("batch_size", 0, "at least 1");
         }
@@ -175,11 +179,30 @@ impl Loader {
     }
 
     /// The indices of all pictures in the order of an epoch (from 0).
+    ///
+    /// Where the source has [blocks](Source::blocks), they are shuffled, and then the pictures within every
+    /// [`WINDOW`] or more of them: a picture can come anywhere in an epoch, but a batch is drawn from a few blocks.
     pub fn order(&self, epoch: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.shared.source.len()).collect();
-        if self.options.shuffle {
-            order.shuffle(&mut Key::new(self.options.seed, Purpose::Order).epoch(epoch).rng());
+        let source = &self.shared.source;
+        if !self.options.shuffle {
+            return (0..source.len()).collect();
         }
+        let mut rng = Key::new(self.options.seed, Purpose::Order).epoch(epoch).rng();
+        let Some(mut blocks) = source.blocks() else {
+            let mut order: Vec<usize> = (0..source.len()).collect();
+            order.shuffle(&mut rng);
+            return order;
+        };
+        blocks.shuffle(&mut rng);
+        let (mut order, mut start) = (Vec::with_capacity(source.len()), 0);
+        for block in blocks {
+            order.extend(block);
+            if order.len() - start >= WINDOW {
+                order[start..].shuffle(&mut rng);
+                start = order.len();
+            }
+        }
+        order[start..].shuffle(&mut rng);
         order
     }
 }
@@ -255,7 +278,7 @@ impl Shared {
             && found != expected
         {
             let path = self.source.name().into();
-            return Err(Error::PictureSize { path, row: index, found, expected });
+            return Err(Error::PictureSize { path, row: Some(index), found, expected });
         }
         let least = self.transform.least();
         if found[0] < least[0] || found[1] < least[1] {

@@ -59,15 +59,18 @@ impl Source for Memory {
         Some(self.size)
     }
 
+    fn label(&self, index: usize) -> Result<usize> {
+        let found = self.labels.get(index).map(|&label| usize::from(label));
+        found.ok_or_else(|| Error::Index { name: self.name.clone(), index, len: self.labels.len() })
+    }
+
     fn read(&self, index: usize, picture: &mut Picture) -> Result<usize> {
-        let Some(&label) = self.labels.get(index) else {
-            return Err(Error::Index { name: self.name.clone(), index, len: self.labels.len() });
-        };
+        let label = self.label(index)?;
         let [height, width] = self.size;
         let bytes = height * width * CHANNELS;
         picture.resize(height, width);
         picture.pixels.copy_from_slice(&self.pixels[index * bytes..][..bytes]);
-        Ok(usize::from(label))
+        Ok(label)
     }
 }
 

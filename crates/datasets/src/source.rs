@@ -1,6 +1,7 @@
 //! What a data set is to everybody else: pictures with labels, by index.
 
 use crate::Result;
+use std::ops::Range;
 
 /// Channels of a picture: red, green, blue.
 pub const CHANNELS: usize = 3;
@@ -44,6 +45,27 @@ impl Picture {
     }
 }
 
+/// A box around what a picture shows, in pixels: left and top edges are inside, right and bottom edges are where it ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Region {
+    /// Columns from the left edge of the picture.
+    pub left: f32,
+    /// Rows from its top.
+    pub top: f32,
+    /// Columns from its left edge.
+    pub right: f32,
+    /// Rows from its top.
+    pub bottom: f32,
+}
+
+impl Region {
+    /// Whether the box has an inside, in finite numbers.
+    pub(crate) fn is_sound(self) -> bool {
+        let sides = [self.left, self.top, self.right, self.bottom];
+        sides.iter().all(|side| side.is_finite()) && self.right > self.left && self.bottom > self.top
+    }
+}
+
 /// A labelled set of pictures that many threads read at once.
 pub trait Source: Send + Sync {
     /// The data set's name, as in the registry.
@@ -62,6 +84,25 @@ pub trait Source: Send + Sync {
 
     /// Height and width of every picture, in pixels; none where pictures have sizes of their own.
     fn size(&self) -> Option<[usize; 2]>;
+
+    /// The label of the picture at `index`; most sources know it without decoding the picture.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn label(&self, index: usize) -> Result<usize> {
+        self.read(index, &mut Picture::default())
+    }
+
+    /// Runs of pictures that are cheap to read close together, in order and without gaps, as the row groups of a parquet
+    /// file; none where any picture is as cheap as any other. A loader that shuffles stays among a few of them at a time.
+    fn blocks(&self) -> Option<Vec<Range<usize>>> {
+        None
+    }
+
+    /// The box around what the picture at `index` shows, where the data set says it.
+    fn region(&self, _index: usize) -> Option<Region> {
+        None
+    }
 
     /// Decodes the picture at `index` into `picture`, whose buffer is reused, and returns its label.
     ///

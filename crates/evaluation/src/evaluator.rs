@@ -7,7 +7,7 @@ use adautomix_datasets::corruptions::{Corrupted, Corruption};
 use adautomix_datasets::{Loader, LoaderOptions, Source, Transform};
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::{Head as HeadName, Recipe};
-use adautomix_training::{Inputs, heads, inputs};
+use adautomix_training::{Inputs, heads, inputs, test_transform};
 use candle_core::{Device, Tensor};
 use rand::Rng;
 
@@ -44,15 +44,14 @@ impl<'a> Evaluator<'a> {
         recipe: &Recipe,
         device: &'a Device,
     ) -> Self {
-        let [mean, std] = [recipe.data.mean, recipe.data.std].map(|values| values.map(|value| value as f32));
-        let transform = Transform::evaluation(mean, std);
+        let transform = test_transform(recipe);
         let (batch_size, seed) = (recipe.training.batch_size, recipe.training.seed);
         Self { classifier, source, transform, batch_size, device, seed }
     }
 
     /// Height and width of the pictures.
     pub fn size(&self) -> [usize; 2] {
-        self.source.size()
+        self.transform.size
     }
 
     /// How many pictures there are.

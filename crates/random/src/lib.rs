@@ -42,6 +42,8 @@ pub enum Purpose {
     Occlusion = 10,
     /// Where an attack on a sample starts.
     Attack = 11,
+    /// Which pictures of each class are in a part of a data set.
+    Subset = 12,
     /// Whatever a test or a benchmark draws.
     Test = 7,
 }

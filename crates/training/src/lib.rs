@@ -44,6 +44,7 @@ mod optimizer;
 mod parameters;
 mod run;
 mod schedule;
+pub mod state_dict;
 mod stepper;
 mod summary;
 pub mod teacher;

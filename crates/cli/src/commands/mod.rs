@@ -4,6 +4,8 @@ pub(crate) mod bench;
 pub(crate) mod data;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
+#[cfg(feature = "hub")]
+pub(crate) mod hub;
 pub(crate) mod methods;
 pub(crate) mod mix;
 pub(crate) mod parity;

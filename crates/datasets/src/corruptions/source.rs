@@ -1,11 +1,12 @@
 //! Any source with one of the corruptions.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use adautomix_random::{Key, Purpose};
 
 use super::{Corruption, Kind};
-use crate::{Picture, Result, Source};
+use crate::{Picture, Region, Result, Source};
 
 /// The pictures of a source, each corrupted by draws of its own: the same for the same seed, whatever is read before.
 #[derive(Clone)]
@@ -37,8 +38,20 @@ impl Source for Corrupted {
         self.source.class_names()
     }
 
-    fn size(&self) -> [usize; 2] {
+    fn size(&self) -> Option<[usize; 2]> {
         self.source.size()
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        self.source.label(index)
+    }
+
+    fn blocks(&self) -> Option<Vec<Range<usize>>> {
+        self.source.blocks()
+    }
+
+    fn region(&self, index: usize) -> Option<Region> {
+        self.source.region(index)
     }
 
     fn read(&self, index: usize, picture: &mut Picture) -> Result<usize> {

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::{Crop, Interpolation, ResizedCrop, Split, Synthetic};
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 const MEAN: [f32; 3] = [0.5; 3];
 
@@ -131,7 +133,7 @@ impl Source for Mixed {
     fn read(&self, index: usize, picture: &mut Picture) -> Result<usize> {
         if index % 10 == 3 {
             let problem = "a fault of the test".to_owned();
-            return Err(Error::Decode { path: "mixed".into(), row: index, problem });
+            return Err(Error::Decode { path: "mixed".into(), row: Some(index), problem });
         }
         let height = if index % 10 == 4 { 1 } else { 20 + index };
         picture.resize(height, 64 - index);
@@ -223,4 +225,54 @@ fn impossible_options_are_refused() {
     );
     assert_eq!(refusal(0, good.clone()), "the number of pictures is 0, expected at least 1");
     assert_eq!(refusal(7, good), "batch_size is 8, expected at most the 7 pictures that there are");
+}
+
+/// Pictures in blocks of 100.
+struct Blocks(Synthetic);
+
+impl Source for Blocks {
+    fn name(&self) -> &str {
+        "blocks"
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.0.class_names()
+    }
+
+    fn size(&self) -> Option<[usize; 2]> {
+        self.0.size()
+    }
+
+    fn blocks(&self) -> Option<Vec<Range<usize>>> {
+        Some((0..self.len()).step_by(100).map(|start| start..(start + 100).min(self.len())).collect())
+    }
+
+    fn read(&self, index: usize, picture: &mut Picture) -> Result<usize> {
+        self.0.read(index, picture)
+    }
+}
+
+#[test]
+fn blocks_are_shuffled_and_read_close_together() {
+    let (len, window) = (10_050, WINDOW.next_multiple_of(100));
+    let source = Arc::new(Blocks(Synthetic::new(0, Split::Train, len)));
+    let transform = Transform::training([32, 32], MEAN, MEAN);
+    let loader = Loader::new(source, transform, LoaderOptions::training(10, 3)).unwrap();
+    let order = loader.order(0);
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..len).collect::<Vec<_>>());
+    assert_ne!(order, loader.order(1));
+    for pictures in order.chunks(window) {
+        let blocks: BTreeSet<_> = pictures.iter().map(|index| index / 100).collect();
+        assert!(blocks.len() <= pictures.len().div_ceil(100) + 1, "{} blocks", blocks.len());
+        // They come from anywhere, and not one block after the other.
+        assert!(blocks.last().unwrap() - blocks.first().unwrap() > 50);
+        let changes = pictures.windows(2).filter(|pair| pair[0] / 100 != pair[1] / 100).count();
+        assert!(changes > pictures.len() * 8 / 10);
+    }
 }

@@ -4,11 +4,10 @@ use adautomix_backbones::{self as backbones, Backbone, Head, Pass};
 use adautomix_mixing::{Need, Normalisation, Plan, View};
 use adautomix_ops::{Interpolation, interpolate};
 use adautomix_recipes::{Loss, Recipe};
-use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::VarBuilder;
+use candle_core::{Device, Tensor, Var};
 
 use super::{Inputs, Losses, Passes, mixed};
-use crate::{Error, Gradients, Network, Result};
+use crate::{Error, Gradients, Network, Parameters, Result, state_dict};
 
 /// Computes what a plan needs of a batch.
 pub(super) struct Observer {
@@ -36,9 +35,10 @@ impl Observer {
     pub(super) fn of(recipe: &Recipe, classes: usize, device: &Device) -> Result<Self> {
         let [mean, std] = [recipe.data.mean, recipe.data.std].map(|values| values.map(|value| value as f32));
         let frozen = recipe.observer.as_ref().map(|observer| -> Result<_> {
-            let weights = std::fs::read(&observer.weights).map_err(Error::at(&observer.weights))?;
-            let vb = VarBuilder::from_buffered_safetensors(weights, DType::F32, device)?;
-            Ok((backbones::build(&observer.network, &vb)?, observer.input_size))
+            let parameters = Parameters::trainable(0, device);
+            let backbone = backbones::build(&observer.network, &parameters.detached())?;
+            state_dict::load(&observer.weights, &parameters, backbone.head_name())?;
+            Ok((backbone, observer.input_size))
         });
         Ok(Self {
             normalisation: Normalisation { mean, std },

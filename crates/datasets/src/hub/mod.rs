@@ -1,13 +1,13 @@
 //! The Hub's parquet files: a column of encoded images, a column of labels, and the class names in the metadata.
 
-use crate::{CHANNELS, Error, Memory, Result, Split};
-use image::{DynamicImage, ImageDecoder, ImageReader};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::{ByteArray, DataType};
-use parquet::file::reader::{FileReader, RowGroupReader};
-use parquet::file::serialized_reader::SerializedFileReader;
-use std::fs::File;
-use std::io::Cursor;
+mod rows;
+mod shard;
+
+use crate::layout::image_folder::TEST_FOLDERS;
+use crate::{CHANNELS, Error, Memory, Picture, Result, Split};
+use parquet::data_type::ByteArray;
+pub(crate) use rows::Rows;
+use shard::Shard;
 use std::path::{Path, PathBuf};
 
 /// What a data set's parquet files must hold.
@@ -24,29 +24,64 @@ pub(crate) struct Table<'a> {
     pub(crate) rows: usize,
 }
 
-/// The parquet files of a split in a folder, in order: `train-00000-of-00001.parquet` and so on.
+/// The parquet files of a split in a folder, in order: `train-00000-of-00001.parquet` and so on, or those of a folder
+/// `train` in it. Test pictures may be called `validation`, `valid`, `val` or `test`, which are looked for in this order.
 pub(crate) fn shards(folder: &Path, split: Split) -> Vec<PathBuf> {
-    let prefix = format!("{}-", split.name());
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
-        .filter(|path| {
+    let words: &[&str] = match split {
+        Split::Train => &["train"],
+        Split::Test => &TEST_FOLDERS,
+    };
+    let found = words.iter().find_map(|word| {
+        let mut files = parquets(folder);
+        let prefix = format!("{word}-");
+        files.retain(|path| {
             path.file_name().and_then(|file| file.to_str()).is_some_and(|file| file.starts_with(&prefix))
-        })
-        .collect();
+        });
+        if files.is_empty() {
+            files = parquets(&folder.join(word));
+        }
+        (!files.is_empty()).then_some(files)
+    });
+    let mut files = found.unwrap_or_default();
     files.sort_unstable();
     files
+}
+
+fn parquets(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.extension().is_some_and(|ending| ending == "parquet")).collect()
+}
+
+/// Refuses shards of which one is missing, where their names say how many there are: `train-00003-of-00294`.
+fn check_complete(folder: &Path, files: &[PathBuf]) -> Result<()> {
+    let total = files.iter().find_map(|path| {
+        let stem = path.file_stem()?.to_str()?;
+        let (_, total) = stem.split_once("-of-")?;
+        total.split('-').next()?.parse::<usize>().ok()
+    });
+    match total {
+        Some(total) if total != files.len() => Err(Error::list(
+            folder,
+            &format!("has {} parquet files of a split, expected {total}", files.len()),
+        )),
+        _ => Ok(()),
+    }
 }
 
 impl Table<'_> {
     /// Reads all rows of the `files` of a folder and decodes their images.
     pub(crate) fn read(mut self, name: &str, folder: &Path, files: &[PathBuf]) -> Result<Memory> {
+        check_complete(folder, files)?;
         let shards = files.iter().map(|path| Shard::open(path)).collect::<Result<Vec<_>>>()?;
         let found = shards.iter().map(Shard::rows).sum();
         if found != self.rows {
-            return Err(Error::RowCount { path: folder.to_owned(), found, expected: self.rows });
+            return Err(Error::Count {
+                path: folder.to_owned(),
+                what: "pictures",
+                found,
+                expected: self.rows,
+            });
         }
         if let Some(names) = shards.first().and_then(|shard| shard.class_names(self.label)) {
             let (found, expected) = (names.len(), self.class_names.len());
@@ -67,116 +102,27 @@ impl Table<'_> {
         Memory::new(name, self.class_names, self.size, labels, pixels)
     }
 
-    fn read_shard(&self, shard: &Shard<'_>, labels: &mut Vec<u16>, mut pixels: &mut [u8]) -> Result<()> {
+    fn read_shard(&self, shard: &Shard, labels: &mut Vec<u16>, mut pixels: &mut [u8]) -> Result<()> {
         let image_column = shard.column(&format!("{}.bytes", self.image))?;
         let label_column = shard.column(self.label)?;
         let mut first = 0;
-        for index in 0..shard.reader.metadata().num_row_groups() {
-            let group = shard.reader.get_row_group(index).map_err(|cause| shard.wrong(cause.to_string()))?;
-            let rows = group.metadata().num_rows() as usize;
-            for (row, label) in (first..).zip(shard.labels(&*group, label_column, first)?) {
+        for (index, rows) in shard.groups().into_iter().enumerate() {
+            for (row, label) in (first..).zip(shard.labels(index, label_column, first)?) {
                 let classes = self.class_names.len();
                 let known = usize::try_from(label).is_ok_and(|label| label < classes);
                 if !known {
-                    return Err(Error::Label { path: shard.path.to_owned(), row, label, classes });
+                    return Err(Error::Label { path: shard.path.clone(), row, label, classes });
                 }
                 labels.push(label as u16);
             }
-            let images = shard.images(&*group, image_column, first)?;
+            let images = shard.images(index, image_column, first)?;
             let bytes = self.size[0] * self.size[1] * CHANNELS;
             let (now, later) = std::mem::take(&mut pixels).split_at_mut(rows * bytes);
-            decode_all(shard.path, first, &images, self.size, now)?;
+            decode_all(&shard.path, first, &images, self.size, now)?;
             pixels = later;
             first += rows;
         }
         Ok(())
-    }
-}
-
-/// An open parquet file.
-struct Shard<'a> {
-    path: &'a Path,
-    reader: SerializedFileReader<File>,
-}
-
-impl<'a> Shard<'a> {
-    fn open(path: &'a Path) -> Result<Self> {
-        let file = File::open(path).map_err(|cause| Error::io(path, cause))?;
-        let reader = SerializedFileReader::new(file)
-            .map_err(|cause| Error::Parquet { path: path.to_owned(), problem: cause.to_string() })?;
-        Ok(Self { path, reader })
-    }
-
-    fn wrong(&self, problem: String) -> Error {
-        Error::Parquet { path: self.path.to_owned(), problem }
-    }
-
-    fn rows(&self) -> usize {
-        self.reader.metadata().file_metadata().num_rows() as usize
-    }
-
-    /// The position of a leaf column, by its path with dots.
-    fn column(&self, name: &str) -> Result<usize> {
-        let schema = self.reader.metadata().file_metadata().schema_descr();
-        let position = schema.columns().iter().position(|column| column.path().string() == name);
-        position.ok_or_else(|| self.wrong(format!("there is no column `{name}`")))
-    }
-
-    /// The names that the Hub's metadata gives the classes of a label column.
-    fn class_names(&self, label: &str) -> Option<Vec<String>> {
-        let metadata = self.reader.metadata().file_metadata().key_value_metadata()?;
-        let text = metadata.iter().find(|pair| pair.key == "huggingface")?.value.as_ref()?;
-        let json: serde_json::Value = serde_json::from_str(text).ok()?;
-        let names = json.pointer(&format!("/info/features/{label}/names"))?.as_array()?;
-        names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
-    }
-
-    fn labels(&self, group: &dyn RowGroupReader, column: usize, first: usize) -> Result<Vec<i64>> {
-        match group.get_column_reader(column).map_err(|cause| self.wrong(cause.to_string()))? {
-            ColumnReader::Int64ColumnReader(reader) => self.values(reader, group, column, first),
-            _ => Err(self.wrong("the labels are not 64-bit integers".to_owned())),
-        }
-    }
-
-    fn images(&self, group: &dyn RowGroupReader, column: usize, first: usize) -> Result<Vec<ByteArray>> {
-        match group.get_column_reader(column).map_err(|cause| self.wrong(cause.to_string()))? {
-            ColumnReader::ByteArrayColumnReader(reader) => self.values(reader, group, column, first),
-            _ => Err(self.wrong("the images are not byte strings".to_owned())),
-        }
-    }
-
-    /// All values of a column in a row group, none of which may be null; `first` is the row it begins with.
-    fn values<T: DataType>(
-        &self,
-        mut reader: ColumnReaderImpl<T>,
-        group: &dyn RowGroupReader,
-        column: usize,
-        first: usize,
-    ) -> Result<Vec<T::T>> {
-        let rows = group.metadata().num_rows() as usize;
-        let description = group.metadata().column(column).column_descr();
-        if description.max_rep_level() != 0 {
-            return Err(self.wrong(format!("column `{}` is a list", description.path().string())));
-        }
-        let (mut values, mut levels) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-        let mut read = 0;
-        while read < rows {
-            let (records, _, _) = reader
-                .read_records(rows - read, Some(&mut levels), None, &mut values)
-                .map_err(|cause| self.wrong(cause.to_string()))?;
-            if records == 0 {
-                return Err(self.wrong(format!("it ends at row {} of {}", first + read, self.rows())));
-            }
-            read += records;
-        }
-        match levels.iter().position(|&level| level < description.max_def_level()) {
-            Some(null) => Err(self.wrong(format!(
-                "row {}: column `{}` is null",
-                first + null,
-                description.path().string()
-            ))),
-            None => Ok(values),
-        }
     }
 }
 
@@ -196,9 +142,11 @@ fn decode_all(
         let threads: Vec<_> = parts
             .map(|(part, (images, pixels))| {
                 scope.spawn(move || {
+                    let mut picture = Picture::default();
                     let rows = (first + part * share..).zip(images).zip(pixels.chunks_exact_mut(bytes));
                     for ((row, image), out) in rows {
-                        decode(path, row, image.data(), size, out)?;
+                        decode(path, row, image.data(), size, &mut picture)?;
+                        out.copy_from_slice(&picture.pixels);
                     }
                     Ok(())
                 })
@@ -211,35 +159,32 @@ fn decode_all(
     })
 }
 
-/// Decodes one PNG or JPEG into RGB bytes.
-fn decode(path: &Path, row: usize, encoded: &[u8], size: [usize; 2], out: &mut [u8]) -> Result<()> {
-    let wrong = |problem: image::ImageError| Error::Decode {
-        path: path.to_owned(),
+/// Decodes one image, which must have this size.
+fn decode(path: &Path, row: usize, encoded: &[u8], size: [usize; 2], picture: &mut Picture) -> Result<()> {
+    let (path, row) = (|| path.to_owned(), Some(row));
+    crate::decode::decode(encoded, picture).map_err(|problem| Error::Decode {
+        path: path(),
         row,
-        problem: problem.to_string(),
-    };
-    let reader = ImageReader::new(Cursor::new(encoded));
-    let reader = reader.with_guessed_format().map_err(|cause| wrong(cause.into()))?;
-    let decoder = reader.into_decoder().map_err(wrong)?;
-    let (width, height) = decoder.dimensions();
-    let found = [height as usize, width as usize];
+        problem,
+    })?;
+    let found = [picture.height, picture.width];
     if found != size {
-        return Err(Error::PictureSize { path: path.to_owned(), row, found, expected: size });
+        return Err(Error::PictureSize { path: path(), row, found, expected: size });
     }
-    let image = DynamicImage::from_decoder(decoder).map_err(wrong)?.into_rgb8();
-    out.copy_from_slice(image.as_raw());
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Picture, Source};
+    use crate::Source;
     use parquet::data_type::{ByteArrayType, Int64Type};
     use parquet::file::metadata::KeyValue;
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
     use parquet::schema::parser::parse_message_type;
+    use std::fs::File;
+    use std::io::Cursor;
     use std::sync::Arc;
 
     const SIZE: [usize; 2] = [4, 6];
@@ -359,7 +304,7 @@ mod tests {
     #[test]
     fn truncated_and_missing_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("test-00000-of-00002.parquet");
+        let path = folder.path().join("test-00000-of-00001.parquet");
         write(&path, &[(png(SIZE, 0), 1), (png(SIZE, 1), 1)], None);
         let message = read(folder.path(), 4).unwrap_err().to_string();
         assert_eq!(message, format!("`{}` has 2 pictures, expected 4", folder.path().display()));
