@@ -34,6 +34,8 @@ mod attention;
 mod blend;
 mod cosine;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 #[cfg(any(feature = "cuda", test))]
 mod device;
 mod interpolate;

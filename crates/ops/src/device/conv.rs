@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use adautomix_kernels::conv::Conv;
 use adautomix_kernels::device::convolution::{Convolutions, Direction, Math};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
 use super::{Node, Queue, fault};
+use crate::cuda::Arithmetic;
 
 thread_local! {
     /// cuDNN with its plans, for each context that this thread has used.
@@ -19,9 +20,9 @@ static TF32: AtomicBool = AtomicBool::new(true);
 static DETERMINISTIC: AtomicBool = AtomicBool::new(false);
 
 /// Says how exact and how repeatable convolutions on CUDA are from now on.
-pub(crate) fn set_math(tf32: bool, deterministic: bool) {
-    TF32.store(tf32, Ordering::Relaxed);
-    DETERMINISTIC.store(deterministic, Ordering::Relaxed);
+pub(crate) fn set_arithmetic(arithmetic: Arithmetic) {
+    TF32.store(arithmetic.tf32, Ordering::Relaxed);
+    DETERMINISTIC.store(arithmetic.deterministic, Ordering::Relaxed);
 }
 
 /// The convolution without its bias.
@@ -56,7 +57,7 @@ fn run(
     let stream = match &queue {
         Queue::Cuda(stream, _) => stream.stream().clone(),
         #[cfg(test)]
-        Queue::Emulated(_) => bail!("cuDNN isn't emulated"),
+        Queue::Emulated(_) => candle_core::bail!("cuDNN isn't emulated"),
     };
     let context = stream.context().cu_ctx() as usize;
     CONVOLUTIONS.with_borrow_mut(|all| {

@@ -20,8 +20,10 @@ mod tests;
 pub(crate) mod update;
 
 use adautomix_kernels::device::{Argument, Fault, Launch, Span};
+#[cfg(test)]
+use candle_core::CpuStorage;
 use candle_core::op::BackpropOp;
-use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor, WithDType, bail};
+use candle_core::{DType, Device, Result, Shape, Storage, Tensor, WithDType, bail};
 #[cfg(feature = "cuda")]
 use {
     adautomix_kernels::device::Stream,
