@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to whoever started it")]
 
 mod check;
+mod cuda;
 mod paper;
 mod program;
 mod reproduce;
@@ -27,7 +28,11 @@ enum Command {
     /// Runs what a table of the paper needs, and makes the table
     Reproduce(reproduce::Arguments),
     /// Runs every check of the code, the cheapest first
-    Check,
+    Check {
+        /// Lint and link the CUDA program instead; needs the toolkit, but no device
+        #[arg(long)]
+        cuda: bool,
+    },
     /// Checks what the compiler doesn't: edges between crates, headers, recipes
     Tidy,
     #[command(external_subcommand)]
@@ -37,7 +42,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
-        Command::Check => check::run(),
+        Command::Check { cuda: false } => check::run(),
+        Command::Check { cuda: true } => check::cuda(),
         Command::Tidy => tidy::run(),
         Command::Program(arguments) => program::hand_over(&arguments),
     };

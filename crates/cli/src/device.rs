@@ -3,11 +3,14 @@
 use anyhow::{Result, bail};
 use candle_core::Device;
 
+/// Where a program computes that isn't told: on what it was built for.
+const HOME: &str = if cfg!(feature = "cuda") { "cuda" } else { "cpu" };
+
 /// The device of a command, and how it calculates.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct DeviceArgs {
     /// Where to compute: `cpu`, `cuda` or `cuda:N`.
-    #[arg(long = "device", default_value = "cpu", value_name = "DEVICE")]
+    #[arg(long = "device", default_value = HOME, value_name = "DEVICE")]
     pub(crate) name: String,
     /// CUDA: the same numbers on every run of the same device; slower.
     #[arg(long)]

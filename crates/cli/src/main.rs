@@ -3,6 +3,7 @@
 mod commands;
 mod device;
 mod memory;
+mod nvidia;
 mod parity;
 mod picture;
 mod progress;

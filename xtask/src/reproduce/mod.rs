@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .unwrap_or_else(|| workspace::root().join("results").join(arguments.profile.to_string()));
     let cells = cells(arguments, &columns, &out)?;
     if arguments.plan {
-        let program = program::build();
+        let program = program::build(arguments.device == "cpu");
         let absent =
             columns.len() * arguments.table.paper().rows().count() * usize::try_from(arguments.trials)?
                 - cells.len();
@@ -77,8 +77,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let wanted: Vec<&Cell> = cells.iter().filter(|cell| is_wanted(arguments, cell)).collect();
     // A table that is whole is made again at once, without a build.
-    let program =
-        if wanted.iter().all(|cell| cell.summary().is_some()) { PathBuf::new() } else { program::build()? };
+    let program = if wanted.iter().all(|cell| cell.summary().is_some()) {
+        PathBuf::new()
+    } else {
+        program::build(arguments.device == "cpu")?
+    };
     run_with(&program, arguments, &columns, &cells, &out)
 }
 
