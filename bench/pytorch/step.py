@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from adautomix import BACKBONES, AdAutoMix, Settings, build_trainer, draw
+from adautomix import BACKBONES, AdAutoMix, Settings, Vanilla, build_trainer, draw
 
 CLASSES = 100
 SIDE = 32
