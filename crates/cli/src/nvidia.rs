@@ -12,11 +12,13 @@ pub(crate) struct Findings {
 }
 
 /// The libraries that the CUDA program is linked to, with what each belongs to.
-const LIBRARIES: [(&str, &str); 5] = [
+const LIBRARIES: [(&str, &str); 7] = [
     ("libcuda.so.1", "the driver"),
     ("libcudart.so.13", "the CUDA toolkit"),
     ("libcublas.so.13", "the CUDA toolkit"),
+    ("libcublasLt.so.13", "the CUDA toolkit"),
     ("libcurand.so.10", "the CUDA toolkit"),
+    ("libnvrtc.so.13", "the CUDA toolkit"),
     ("libcudnn.so.9", "cuDNN"),
 ];
 

@@ -52,6 +52,8 @@ impl Emulator {
             }
             libc::dlsym(library, c"emulate".as_ptr())
         };
+        // What is loaded needs no file any more.
+        library.parent().map_or(Ok(()), std::fs::remove_dir_all).ok();
         if symbol.is_null() {
             return Err(Fault::new("emulator: it has no function to call"));
         }

@@ -148,7 +148,7 @@ impl<T> From<Option<Span<T>>> for Argument<'_> {
     }
 }
 
-/// A size. Those that a launch depends on are checked by [`whole`]; what doesn't fit was refused there.
+/// A size. Those that a launch depends on are checked with the buffers; what doesn't fit is refused there.
 impl From<usize> for Argument<'_> {
     fn from(size: usize) -> Self {
         Self::Int(i32::try_from(size).unwrap_or(i32::MAX))
