@@ -13,6 +13,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -37,21 +38,24 @@ def main() -> None:
 
 def compare(method: str, arguments: argparse.Namespace) -> dict:
     """All rounds of one method."""
-    options = ["--backbone", arguments.backbone, "--method", method]
-    options += ["--steps", str(arguments.steps), "--warmup", str(arguments.warmup)]
-    rounds = alternate("step", options, arguments)
+    peer = ["--backbone", arguments.backbone, "--method", method]
+    ours = peer if arguments.recipe is None else ["--recipe", arguments.recipe]
+    options = ["--steps", str(arguments.steps), "--warmup", str(arguments.warmup)]
+    rounds = alternate("step", options, arguments, ours, peer)
     for number, reports in enumerate(rounds, start=1):
         times = "  ".join(f"{name} {report['ms_per_step']:.0f} ms" for name, report in reports.items())
         print(f"{method} round {number}: {times}", file=sys.stderr)
     return summarise(method, rounds)
 
 
-def alternate(what: str, options: list[str], arguments: argparse.Namespace) -> list[dict]:
+def alternate(
+    what: str, options: list[str], arguments: argparse.Namespace, ours: Sequence[str] = (), peer: Sequence[str] = ()
+) -> list[dict]:
     """The reports of both programs in each round; the one that goes first changes from round to round."""
     options = [*options, "--batch", str(arguments.batch), "--threads", str(arguments.threads), "--json"]
     commands = {
-        "adautomix": [str(arguments.adautomix.resolve()), "bench", what, *options],
-        "pytorch": [sys.executable, str(HERE / f"{what}.py"), *options],
+        "adautomix": [str(arguments.adautomix.resolve()), "bench", what, *ours, *options],
+        "pytorch": [sys.executable, str(HERE / f"{what}.py"), *peer, *options],
     }
     rounds = []
     for number in range(arguments.rounds):
@@ -152,6 +156,7 @@ def parse_arguments() -> argparse.Namespace:
         "--methods", nargs="+", choices=["adautomix", "vanilla"], default=["adautomix", "vanilla"]
     )
     parser.add_argument("--backbone", default="resnet18-cifar")
+    parser.add_argument("--recipe", help="of the Rust program, whose network is --backbone: networks of timm's")
     parser.add_argument("--batch", type=int, help="pictures [default: 32, and 100 for mixers]")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=8)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 
 from adautomix import BACKBONES, AdAutoMix, Settings, Vanilla, build_trainer, draw
+from networks import NETWORKS, Plain
 
 CLASSES = 100
 SIDE = 32
@@ -47,7 +48,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbone", choices=BACKBONES, default="resnet18-cifar")
+    parser.add_argument("--backbone", choices=[*BACKBONES, *NETWORKS], default="resnet18-cifar")
     parser.add_argument("--batch", type=int, default=32, help="pictures in a step")
     parser.add_argument("--method", choices=["adautomix", "vanilla"], default="adautomix")
     parser.add_argument("--threads", type=int, default=2)
@@ -63,6 +64,8 @@ def parse_arguments() -> argparse.Namespace:
     for name, least in (("batch", 2), ("threads", 1), ("steps", 1), ("warmup", 0)):
         if getattr(arguments, name) < least:
             parser.error(f"--{name} must be at least {least}")
+    if arguments.backbone in NETWORKS and arguments.method != "vanilla":
+        parser.error(f"{arguments.backbone} is timed with --method vanilla only")
     return arguments
 
 
@@ -72,10 +75,13 @@ def prepare(arguments: argparse.Namespace) -> Callable[[int], None]:
     settings, device = Settings(), torch.device(arguments.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = arguments.precision != "f32"
     torch.backends.cudnn.benchmark = True
-    trainer = build_trainer(arguments.method, arguments.backbone, CLASSES, settings)
+    if arguments.backbone in NETWORKS:
+        trainer, side = Plain(arguments.backbone, CLASSES), NETWORKS[arguments.backbone].side
+    else:
+        trainer, side = build_trainer(arguments.method, arguments.backbone, CLASSES, settings), SIDE
     place(trainer, device, arguments.compile)
     chance = torch.Generator().manual_seed(1)
-    images = torch.randn(arguments.batch, 3, SIDE, SIDE, generator=chance).to(device)
+    images = torch.randn(arguments.batch, 3, side, side, generator=chance).to(device)
     if device.type == "cuda":
         images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (arguments.batch,), generator=chance).to(device)
@@ -91,7 +97,7 @@ def prepare(arguments: argparse.Namespace) -> Callable[[int], None]:
     return step
 
 
-def place(trainer: AdAutoMix | Vanilla, device: torch.device, compiled: bool) -> None:
+def place(trainer: AdAutoMix | Vanilla | Plain, device: torch.device, compiled: bool) -> None:
     """Moves the networks to a device, where the optimizer's parameters stay the same, and compiles them."""
     names = ("student", "teacher", "generator") if isinstance(trainer, AdAutoMix) else ("network",)
     for network in (getattr(trainer, name) for name in names):

@@ -158,7 +158,7 @@ def pushed(target, folder):
         error = close(model(images), load_file(out / "results.safetensors")["logits"], LOGITS)
     assert lines[-1].endswith("tensors fit"), lines
     config = timm.data.resolve_model_data_config(model)
-    assert config["input_size"] == (3, 32, 32), config
+    assert tuple(config["input_size"]) == (3, 32, 32), config
     say(f"timm.create_model('hf-hub:…') of a pushed run: logits {error:.1e}")
 
     card = ModelCard.load("tester/mixed")

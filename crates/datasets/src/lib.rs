@@ -13,7 +13,7 @@
 //! # fn main() -> Result<(), adautomix_datasets::Error> {
 //! let facts = facts("synthetic")?;
 //! let source = open("synthetic", "datasets".as_ref(), Split::Train)?;
-//! let transform = Transform::training(facts.size, facts.mean, facts.std);
+//! let transform = Transform::training([32, 32], facts.mean, facts.std);
 //! let loader = Loader::new(source, transform, LoaderOptions::training(64, 7))?;
 //! for batch in loader.epoch(0, 0).take(2) {
 //!     let batch = batch?;
@@ -26,8 +26,8 @@
 //! Pictures may have any size, and a transform brings them to one: see [`Transform`] for all that it can do.
 //!
 //! There are no tensors here: a batch is a `Vec<f32>` in the order `[B, 3, H, W]`, or one of bytes for a device that
-//! normalises them itself, and whoever trains puts it where it is needed. The feature `candle` offers any source as candle's own `vision::Dataset`; the feature `download`, on by
-//! default, is the only part that opens a socket.
+//! normalises them itself, and whoever trains puts it where it is needed. The feature `candle` offers any source as
+//! candle's own `vision::Dataset`; the feature `download`, on by default, is the only part that opens a socket.
 
 mod archive;
 mod binary;

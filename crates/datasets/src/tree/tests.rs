@@ -1,3 +1,5 @@
+//! Folders and archives, whole and hostile.
+
 use super::*;
 use std::io::Write;
 
