@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from adautomix import BACKBONES, AdAutoMix, Settings, build_trainer, draw
+from adautomix import BACKBONES, AdAutoMix, Settings, Vanilla, build_trainer, draw
 from networks import NETWORKS, Plain
 
 CLASSES = 100
@@ -21,8 +21,8 @@ TEACHER_MOMENTUM = 0.999
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    step = prepare(arguments.method, arguments.backbone, arguments.batch)
-    times = time_steps(step, arguments.warmup, arguments.steps)
+    step = prepare(arguments)
+    times = time_steps(step, arguments.warmup, arguments.steps, arguments.device)
     report = {
         "framework": "pytorch",
         "version": torch.__version__,
@@ -30,7 +30,9 @@ def main() -> None:
         "method": arguments.method,
         "batch": arguments.batch,
         "threads": arguments.threads,
-        "device": "cpu",
+        "device": arguments.device,
+        "precision": arguments.precision,
+        "compiled": arguments.compile,
         "steps": arguments.steps,
         "ms_per_step": round(statistics.median(times), 2),
         "ms_per_step_min": round(min(times), 2),
@@ -52,6 +54,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=8, help="steps that are timed")
     parser.add_argument("--warmup", type=int, default=2, help="steps before the first that is timed")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for a device and channels-last tensors")
+    parser.add_argument(
+        "--precision", choices=["f32", "tf32", "bf16"], default="f32", help="of products; bf16 by autocast"
+    )
+    parser.add_argument("--compile", action="store_true", help="torch.compile the networks")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of a list")
     arguments = parser.parse_args()
     for name, least in (("batch", 2), ("threads", 1), ("steps", 1), ("warmup", 0)):
@@ -62,34 +69,54 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def prepare(method: str, backbone: str, batch: int) -> Callable[[int], None]:
+def prepare(arguments: argparse.Namespace) -> Callable[[int], None]:
     """A function that makes the step of a given number, on data fixed in advance."""
     torch.manual_seed(0)
-    settings = Settings()
-    if backbone in NETWORKS:
-        trainer, side = Plain(backbone, CLASSES), NETWORKS[backbone].side
+    settings, device = Settings(), torch.device(arguments.device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = arguments.precision != "f32"
+    torch.backends.cudnn.benchmark = True
+    if arguments.backbone in NETWORKS:
+        trainer, side = Plain(arguments.backbone, CLASSES), NETWORKS[arguments.backbone].side
     else:
-        trainer, side = build_trainer(method, backbone, CLASSES, settings), SIDE
+        trainer, side = build_trainer(arguments.method, arguments.backbone, CLASSES, settings), SIDE
+    place(trainer, device, arguments.compile)
     chance = torch.Generator().manual_seed(1)
-    images = torch.randn(batch, 3, side, side, generator=chance)
-    labels = torch.randint(CLASSES, (batch,), generator=chance)
+    images = torch.randn(arguments.batch, 3, side, side, generator=chance).to(device)
+    if device.type == "cuda":
+        images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(CLASSES, (arguments.batch,), generator=chance).to(device)
 
     def step(iteration: int) -> None:
-        if isinstance(trainer, AdAutoMix):
-            decided = draw(batch, settings.mixed_pictures, chance)
-            trainer.step(images, labels, decided, trainer.is_adversarial(iteration), TEACHER_MOMENTUM)
-        else:
-            trainer.step(images, labels)
+        with torch.autocast(device.type, torch.bfloat16, enabled=arguments.precision == "bf16"):
+            if isinstance(trainer, AdAutoMix):
+                decided = draw(arguments.batch, settings.mixed_pictures, chance)
+                trainer.step(images, labels, decided, trainer.is_adversarial(iteration), TEACHER_MOMENTUM)
+            else:
+                trainer.step(images, labels)
 
     return step
 
 
-def time_steps(step: Callable[[int], None], warmup: int, steps: int) -> list[float]:
-    """Milliseconds of each step after the warm-up."""
+def place(trainer: AdAutoMix | Vanilla | Plain, device: torch.device, compiled: bool) -> None:
+    """Moves the networks to a device, where the optimizer's parameters stay the same, and compiles them."""
+    names = ("student", "teacher", "generator") if isinstance(trainer, AdAutoMix) else ("network",)
+    for network in (getattr(trainer, name) for name in names):
+        if device.type == "cuda":
+            network.to(device, memory_format=torch.channels_last)
+        if compiled and hasattr(network, "maps"):
+            network.maps = torch.compile(network.maps)
+        elif compiled:
+            network.forward = torch.compile(network.forward)
+
+
+def time_steps(step: Callable[[int], None], warmup: int, steps: int, device: str) -> list[float]:
+    """Milliseconds of each step after the warm-up, each up to its end on the device."""
     times = []
     for iteration in range(warmup + steps):
         start = time.perf_counter()
         step(iteration)
+        if device != "cpu":
+            torch.cuda.synchronize()
         if iteration >= warmup:
             times.append(1000.0 * (time.perf_counter() - start))
     return times

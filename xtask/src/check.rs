@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::{tidy, workspace};
+use crate::{cuda, tidy, workspace};
 
 /// Runs all steps, up to the first that fails.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -22,6 +22,27 @@ pub(crate) fn run() -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     println!("check: all well ({:.0} s)", start.elapsed().as_secs_f64());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lints the crates that know CUDA and links the program, with what is compiled in a folder of its own.
+pub(crate) fn cuda() -> Result<ExitCode> {
+    if cuda::nvcc().is_none() {
+        eprintln!("error: nvcc isn't found: install the CUDA toolkit, or set CUDA_HOME to its folder");
+        return Ok(ExitCode::FAILURE);
+    }
+    let folder = workspace::metadata()?.target_directory.join("cuda");
+    let folder = folder.to_str().context("the target folder's name is not UTF-8")?;
+    let packages = ["adautomix-kernels", "adautomix-ops", "adautomix-training", "adautomix"];
+    let mut common: Vec<&str> = packages.iter().flat_map(|package| ["--package", package]).collect();
+    common.extend(["--features", "adautomix/cudnn", "--target-dir", folder]);
+    let lints = [&["clippy"], &common[..], &["--", "-D", "warnings"]].concat();
+    let program = ["build", "--package", "adautomix", "--features", "cudnn", "--target-dir", folder];
+    if !step("lints for CUDA", || cargo(&lints, &[]))? || !step("program for CUDA", || cargo(&program, &[]))?
+    {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("check: all well for CUDA; nothing has run on a device");
     Ok(ExitCode::SUCCESS)
 }
 

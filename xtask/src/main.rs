@@ -6,6 +6,7 @@
 mod ablate;
 mod artefact;
 mod check;
+mod cuda;
 mod paper;
 mod program;
 mod report;
@@ -37,7 +38,11 @@ enum Command {
     /// Makes one page of all tables, figures and curves, also as Markdown and LaTeX
     Report(report::Arguments),
     /// Runs every check of the code, the cheapest first
-    Check,
+    Check {
+        /// Lint and link the CUDA program instead; needs the toolkit, but no device
+        #[arg(long)]
+        cuda: bool,
+    },
     /// Checks what the compiler doesn't: edges between crates, headers, recipes
     Tidy,
     #[command(external_subcommand)]
@@ -50,7 +55,8 @@ fn main() -> ExitCode {
         Command::Ablate(arguments) => ablate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
-        Command::Check => check::run(),
+        Command::Check { cuda: false } => check::run(),
+        Command::Check { cuda: true } => check::cuda(),
         Command::Tidy => tidy::run(),
         Command::Program(arguments) => program::hand_over(&arguments),
     };

@@ -5,6 +5,7 @@ mod colour;
 mod commands;
 mod device;
 mod memory;
+mod nvidia;
 mod parity;
 mod picture;
 mod pretrained;

@@ -13,6 +13,8 @@ pub mod attention;
 pub mod batch_norm;
 pub mod blend;
 pub mod conv;
+#[cfg(any(feature = "cuda", feature = "emulator", test))]
+pub mod device;
 pub mod gemm;
 pub mod layer_norm;
 pub mod multi_head;

@@ -87,7 +87,7 @@ impl Taps {
     }
 
     /// The inputs of output `i` with their weights.
-    fn of(&self, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
+    pub(crate) fn of(&self, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
         let range = i * self.per_output..(i + 1) * self.per_output;
         self.index[range.clone()]
             .iter()

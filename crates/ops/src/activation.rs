@@ -9,6 +9,10 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 /// # Errors
 /// Those of the device.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::activation::relu(x);
+    }
     if on_kernels(x) { x.contiguous()?.apply_op1(Relu) } else { composed::relu(x) }
 }
 
@@ -17,6 +21,10 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// Those of the device.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::activation::gelu(x);
+    }
     if on_kernels(x) { x.contiguous()?.apply_op1(Gelu) } else { x.gelu_erf() }
 }
 

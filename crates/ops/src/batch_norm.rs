@@ -39,6 +39,11 @@ impl Moments {
         times: usize,
     ) -> Result<()> {
         let keep = (1.0 - momentum).powi(times as i32);
+        #[cfg(any(feature = "cuda", test))]
+        if crate::device::takes(running_mean) {
+            let pairs = [(running_mean, &self.mean), (running_var, &self.variance)];
+            return crate::device::update::average(&pairs, keep, 1.0 - keep);
+        }
         for (running, batch) in [(running_mean, &self.mean), (running_var, &self.variance)] {
             let new = ((running.detach() * keep)? + (batch * (1.0 - keep))?)?;
             running.slice_set(&new, 0, 0)?;
@@ -61,6 +66,10 @@ pub fn batch_norm_train(
 ) -> Result<(Tensor, Moments)> {
     if x.elem_count() == x.dim(1)? {
         bail!("batch_norm: one value a channel has no variance; expected more than one picture or pixel");
+    }
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::batch_norm::batch_norm_train(x, weight, bias, eps, epilogue);
     }
     if !on_kernels(x) {
         return composed::batch_norm_train(x, weight, bias, eps, epilogue);
@@ -104,6 +113,18 @@ pub fn batch_norm_eval(
     eps: f64,
     epilogue: Epilogue<'_>,
 ) -> Result<Tensor> {
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::batch_norm::batch_norm_eval(
+            x,
+            weight,
+            bias,
+            running_mean,
+            running_var,
+            eps,
+            epilogue,
+        );
+    }
     if !on_kernels(x) {
         return composed::batch_norm_eval(x, weight, bias, running_mean, running_var, eps, epilogue);
     }
@@ -113,7 +134,7 @@ pub fn batch_norm_eval(
     apply(&x, weight, bias, epilogue, Normalisation { sizes, mean, inverse, training: false, relu: false })
 }
 
-fn sizes(x: &Tensor) -> Result<kernels::BatchNorm> {
+pub(crate) fn sizes(x: &Tensor) -> Result<kernels::BatchNorm> {
     let (batch, channels, height, width) = x.dims4()?;
     Ok(kernels::BatchNorm { batch, channels, pixels: height * width })
 }

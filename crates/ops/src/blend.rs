@@ -19,6 +19,10 @@ pub fn mix_images(images: &Tensor, partners: &[Vec<u32>], mask: &Tensor) -> Resu
     if mask.dims() != expected {
         bail!("mix_images: expected a mask {expected:?}, got {:?}", mask.dims());
     }
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(images) {
+        return crate::device::blend::mix_images(images, partners, mask);
+    }
     if !on_kernels(images) {
         return composed::mix_images(images, partners, mask);
     }
@@ -39,6 +43,10 @@ pub fn linear_mix(images: &Tensor, partners: &[Vec<u32>], weights: &[f32]) -> Re
         len if len == batch * n => weights.to_vec(),
         len => bail!("linear_mix: expected {n} or {batch}x{n} weights, got {len}"),
     };
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(images) {
+        return crate::device::blend::linear_mix(images, partners, &weights);
+    }
     if !on_kernels(images) {
         return composed::linear_mix(images, partners, &weights);
     }

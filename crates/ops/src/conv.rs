@@ -36,6 +36,14 @@ impl ConvSpec {
 /// If the shapes don't fit.
 pub fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &ConvSpec) -> Result<Tensor> {
     let conv = sizes(input, weight, bias, spec)?;
+    #[cfg(feature = "cudnn")]
+    if input.device().is_cuda() && input.dtype() == candle_core::DType::F32 {
+        let y = crate::device::conv::conv2d(input, weight, conv)?;
+        return match bias {
+            Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
+            None => Ok(y),
+        };
+    }
     if !on_kernels(input) {
         return composed::conv2d(input, weight, bias, spec);
     }

@@ -17,7 +17,7 @@ pub enum Reduction {
 /// `(1 - e) onehot + e / K`.
 ///
 /// # Errors
-/// If the shapes don't fit or a label is not below `K` (checked on the CPU).
+/// If the shapes don't fit or a label is not below `K` (checked on the CPU; on a device the loss of such a label is NaN).
 pub fn cross_entropy(
     logits: &Tensor,
     labels: &Tensor,
@@ -27,6 +27,10 @@ pub fn cross_entropy(
     let (batch, classes) = logits.dims2()?;
     if labels.dims() != [batch] {
         bail!("cross_entropy: expected labels [{batch}], got {:?}", labels.dims());
+    }
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(logits) {
+        return crate::device::cross_entropy::cross_entropy(logits, labels, smoothing, reduction);
     }
     if !on_kernels(logits) {
         return reduce(&composed::cross_entropy(logits, labels, smoothing)?, reduction);
@@ -52,6 +56,10 @@ pub fn soft_cross_entropy(
 ) -> Result<Tensor> {
     if logits.dims2()? != target.dims2()? {
         bail!("soft_cross_entropy: expected a target {:?}, got {:?}", logits.dims(), target.dims());
+    }
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(logits) {
+        return crate::device::cross_entropy::soft_cross_entropy(logits, target, smoothing, reduction);
     }
     if !on_kernels(logits) {
         return reduce(&composed::soft_cross_entropy(logits, target, smoothing)?, reduction);

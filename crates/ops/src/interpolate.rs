@@ -45,6 +45,10 @@ pub fn interpolate(x: &Tensor, mode: Interpolation, size: [usize; 2]) -> Result<
 /// If a side is 0.
 pub fn upsample_softmax(x: &Tensor, mode: Interpolation, size: [usize; 2]) -> Result<Tensor> {
     let resize = mode.resize(input_size("upsample_softmax", x, size)?, size);
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::interpolate::upsample_softmax(x, resize);
+    }
     if on_kernels(x) {
         return x.contiguous()?.apply_op1(UpsampleSoftmax { resize });
     }
@@ -61,6 +65,10 @@ fn input_size(op: &str, x: &Tensor, size: [usize; 2]) -> Result<[usize; 2]> {
 
 /// Applies fixed linear maps along rows and columns of `x` `[B, C, h, w]`.
 pub(crate) fn resize(x: &Tensor, resize: Resize) -> Result<Tensor> {
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::interpolate::resize(x, resize);
+    }
     if on_kernels(x) { x.contiguous()?.apply_op1(ResizeOp { resize }) } else { composed::resize(x, &resize) }
 }
 

@@ -17,6 +17,10 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
             bias.dims()
         );
     }
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::layer_norm::layer_norm(x, weight, bias, eps);
+    }
     if !on_kernels(x) {
         return composed::layer_norm(x, weight, bias, eps);
     }

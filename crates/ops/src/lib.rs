@@ -1,7 +1,7 @@
 //! The operations of training as differentiable functions on [`candle_core::Tensor`].
 //!
 //! On a contiguous `f32` CPU tensor each is one node of candle's graph, with a backward of its own over the loops of
-//! `adautomix-kernels`; elsewhere the same function is composed of candle's own differentiable operations (module
+//! `adautomix-kernels`, and on an `f32` CUDA tensor (feature `cuda`) over its kernels for devices; elsewhere the same function is composed of candle's own differentiable operations (module
 //! `composed` of each file, which is also what the tests compare with). The backward of a node does no work for an
 //! operand that no variable depends on, and follows PyTorch at kinks and ties.
 //!
@@ -34,6 +34,10 @@ mod attention;
 mod blend;
 mod cosine;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+#[cfg(any(feature = "cuda", test))]
+mod device;
 mod interpolate;
 mod layer_norm;
 mod mask_attention;
@@ -54,5 +58,6 @@ pub use mask_attention::{MaskAttention, mask_attention};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
 pub use roi_align::roi_align;
 pub use update::{
-    AdamW, Sgd, accumulate, adamw_step, moving_average, overwrite, scale, sgd_step, squared_norm,
+    AdamW, Sgd, Trained, accumulate, accumulate_all, adamw_step, adamw_steps, moving_average,
+    moving_averages, overwrite, scale, scale_all, sgd_step, sgd_steps, squared_norm, squared_norms,
 };

@@ -36,6 +36,10 @@ pub fn mask_attention(base: &Tensor, shift: Option<&Tensor>, spec: MaskAttention
     if channels % 2 == 0 || channels < 3 || shift.is_some_and(|shift| shift.dims() != [channels]) {
         bail!("mask_attention: {channels} channels, shift {:?}", shift.map(Tensor::dims));
     }
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(base) {
+        return crate::device::mask_attention::mask_attention(base, shift, spec);
+    }
     if !on_kernels(base) {
         return composed::mask_attention(base, shift, &spec);
     }

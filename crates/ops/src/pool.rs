@@ -15,6 +15,10 @@ use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail}
 /// If the window doesn't fit or padding is more than half of it.
 pub fn max_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Result<Tensor> {
     let window = window("max_pool2d", x, kernel, stride, padding)?;
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::pool::max_pool2d(x, window);
+    }
     if on_kernels(x) {
         x.contiguous()?.apply_op1(MaxPool { window })
     } else {
@@ -38,6 +42,10 @@ pub fn avg_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [
 /// If `x` hasn't four dimensions.
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     x.dims4()?;
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::pool::global_avg_pool(x);
+    }
     if on_kernels(x) { x.contiguous()?.apply_op1(GlobalAverage) } else { x.flatten_from(2)?.mean(D::Minus1) }
 }
 

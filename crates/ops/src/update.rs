@@ -14,6 +14,12 @@ pub use adautomix_kernels::update::{AdamW, Sgd};
 /// If the shapes differ, or two tensors share their memory.
 pub fn sgd_step(parameter: &Tensor, velocity: &Tensor, gradient: &Tensor, sgd: Sgd) -> Result<()> {
     same_shape("sgd_step", parameter, &[velocity, gradient])?;
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(parameter) {
+        let weight_decay = f64::from(sgd.weight_decay);
+        let state = std::slice::from_ref(velocity);
+        return crate::device::update::sgd(&[Trained { parameter, state, gradient, weight_decay }], sgd);
+    }
     if on_kernels(parameter) {
         let gradient = gradient.contiguous()?;
         return with_slice_mut(velocity, |v| {
@@ -46,6 +52,11 @@ pub fn adamw_step(
     adamw: AdamW,
 ) -> Result<()> {
     same_shape("adamw_step", parameter, &[mean, square, gradient])?;
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(parameter) {
+        let (weight_decay, state) = (adamw.weight_decay, &[mean.clone(), square.clone()]);
+        return crate::device::update::adamw(&[Trained { parameter, state, gradient, weight_decay }], adamw);
+    }
     if on_kernels(parameter) {
         let gradient = gradient.contiguous()?;
         return with_slice_mut(square, |s| {
@@ -77,6 +88,10 @@ pub fn adamw_step(
 /// If the shapes differ, or the tensors share their memory.
 pub fn moving_average(average: &Tensor, value: &Tensor, momentum: f64) -> Result<()> {
     same_shape("moving_average", average, &[value])?;
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(average) {
+        return crate::device::update::average(&[(average, value)], momentum, 1.0 - momentum);
+    }
     if on_kernels(average) {
         let value = value.contiguous()?;
         return with_slice_mut(average, |a| {
@@ -95,6 +110,10 @@ pub fn moving_average(average: &Tensor, value: &Tensor, momentum: f64) -> Result
 /// If the shapes differ, or the tensors share their memory.
 pub fn accumulate(sum: &Tensor, value: &Tensor) -> Result<()> {
     same_shape("accumulate", sum, &[value])?;
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(sum) {
+        return crate::device::update::average(&[(sum, value)], 1.0, 1.0);
+    }
     if on_kernels(sum) {
         let value = value.contiguous()?;
         return with_slice_mut(sum, |s| {
@@ -112,6 +131,10 @@ pub fn accumulate(sum: &Tensor, value: &Tensor) -> Result<()> {
 /// # Errors
 /// If `x` isn't contiguous.
 pub fn scale(x: &Tensor, factor: f64) -> Result<()> {
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::update::scale(&[x], factor);
+    }
     if on_kernels(x) {
         return with_slice_mut(x, |x| {
             update::scale(x, factor as f32);
@@ -126,6 +149,10 @@ pub fn scale(x: &Tensor, factor: f64) -> Result<()> {
 /// # Errors
 /// If the tensor can't be read.
 pub fn squared_norm(x: &Tensor) -> Result<f64> {
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return Ok(crate::device::update::squared_norms(&[x])?.iter().sum());
+    }
     if on_kernels(x) {
         return with_slices([&x.contiguous()?], |[x]| Ok(update::squared_norm(x)));
     }
@@ -142,6 +169,99 @@ pub fn overwrite(tensor: &Tensor, value: &Tensor) -> Result<()> {
         return tensor.reshape(1)?.slice_set(&value.reshape(1)?.detach(), 0, 0);
     }
     tensor.slice_set(&value.detach().contiguous()?, 0, 0)
+}
+
+/// A parameter, what is kept of its gradients, and its gradient; all of one shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Trained<'a> {
+    /// What is changed.
+    pub parameter: &'a Tensor,
+    /// What is kept and changed: the velocity, or the mean and the mean square.
+    pub state: &'a [Tensor],
+    /// By the parameter.
+    pub gradient: &'a Tensor,
+    /// Its weight decay, in place of the step's.
+    pub weight_decay: f64,
+}
+
+/// [`sgd_step`] for many parameters, each with its own weight decay; on a device in one launch for 64 of them.
+///
+/// # Errors
+/// As [`sgd_step`].
+pub fn sgd_steps(trained: &[Trained<'_>], sgd: Sgd) -> Result<()> {
+    #[cfg(any(feature = "cuda", test))]
+    if trained.first().is_some_and(|first| crate::device::takes(first.parameter)) {
+        return crate::device::update::sgd(trained, sgd);
+    }
+    for &Trained { parameter, state, gradient, weight_decay } in trained {
+        let [velocity] = state else { bail!("sgd_step: expected a velocity, got {} tensors", state.len()) };
+        sgd_step(parameter, velocity, gradient, Sgd { weight_decay: weight_decay as f32, ..sgd })?;
+    }
+    Ok(())
+}
+
+/// [`adamw_step`] for many parameters, each with its own weight decay; on a device in one launch for 64 of them.
+///
+/// # Errors
+/// As [`adamw_step`].
+pub fn adamw_steps(trained: &[Trained<'_>], adamw: AdamW) -> Result<()> {
+    #[cfg(any(feature = "cuda", test))]
+    if trained.first().is_some_and(|first| crate::device::takes(first.parameter)) {
+        return crate::device::update::adamw(trained, adamw);
+    }
+    for &Trained { parameter, state, gradient, weight_decay } in trained {
+        let [mean, square] = state else { bail!("adamw_step: expected two moments, got {}", state.len()) };
+        adamw_step(parameter, mean, square, gradient, AdamW { weight_decay, ..adamw })?;
+    }
+    Ok(())
+}
+
+/// [`moving_average`] for many pairs of an average and a value.
+///
+/// # Errors
+/// As [`moving_average`].
+pub fn moving_averages(pairs: &[(&Tensor, &Tensor)], momentum: f64) -> Result<()> {
+    #[cfg(any(feature = "cuda", test))]
+    if pairs.first().is_some_and(|(first, _)| crate::device::takes(first)) {
+        return crate::device::update::average(pairs, momentum, 1.0 - momentum);
+    }
+    pairs.iter().try_for_each(|(average, value)| moving_average(average, value, momentum))
+}
+
+/// [`accumulate`] for many pairs of a sum and a value.
+///
+/// # Errors
+/// As [`accumulate`].
+pub fn accumulate_all(pairs: &[(&Tensor, &Tensor)]) -> Result<()> {
+    #[cfg(any(feature = "cuda", test))]
+    if pairs.first().is_some_and(|(first, _)| crate::device::takes(first)) {
+        return crate::device::update::average(pairs, 1.0, 1.0);
+    }
+    pairs.iter().try_for_each(|(sum, value)| accumulate(sum, value))
+}
+
+/// [`scale`] for many tensors.
+///
+/// # Errors
+/// As [`scale`].
+pub fn scale_all(tensors: &[&Tensor], factor: f64) -> Result<()> {
+    #[cfg(any(feature = "cuda", test))]
+    if tensors.first().is_some_and(|first| crate::device::takes(first)) {
+        return crate::device::update::scale(tensors, factor);
+    }
+    tensors.iter().try_for_each(|x| scale(x, factor))
+}
+
+/// [`squared_norm`] of many tensors; a device is waited for once.
+///
+/// # Errors
+/// As [`squared_norm`].
+pub fn squared_norms(tensors: &[&Tensor]) -> Result<Vec<f64>> {
+    #[cfg(any(feature = "cuda", test))]
+    if tensors.first().is_some_and(|first| crate::device::takes(first)) {
+        return crate::device::update::squared_norms(tensors);
+    }
+    tensors.iter().map(|x| squared_norm(x)).collect()
 }
 
 fn same_shape(op: &str, tensor: &Tensor, others: &[&Tensor]) -> Result<()> {

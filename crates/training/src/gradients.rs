@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adautomix_ops::{accumulate, scale, squared_norm};
+use adautomix_ops::{accumulate_all, scale_all, squared_norms};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, TensorId};
 
@@ -35,15 +35,16 @@ impl Gradients {
     }
 
     fn add(&mut self, store: &GradStore, variables: &[(String, Tensor)]) -> Result<()> {
+        let (mut known, mut new) = (Vec::new(), Vec::new());
         for (_, variable) in variables {
             let Some(gradient) = store.get(variable) else { continue };
             match self.by_variable.get(&variable.id()) {
-                Some(sum) => accumulate(sum, gradient)?,
-                None => {
-                    self.by_variable.insert(variable.id(), gradient.detach().contiguous()?);
-                }
+                Some(sum) => known.push((sum, gradient)),
+                None => new.push((variable.id(), gradient.detach().contiguous()?)),
             }
         }
+        accumulate_all(&known)?;
+        self.by_variable.extend(new);
         Ok(())
     }
 
@@ -52,20 +53,27 @@ impl Gradients {
         self.by_variable.get(&variable.id())
     }
 
+    /// The gradients of `variables`, as far as there are any.
+    fn of(&self, variables: &[(String, Tensor)]) -> Vec<&Tensor> {
+        variables.iter().filter_map(|(_, variable)| self.get(variable)).collect()
+    }
+
     /// Fails for the first variable that has no finite gradient.
     ///
     /// # Errors
     /// [`Error::NoGradient`] with its name.
     pub fn check(&self, variables: &[(String, Tensor)]) -> Result<()> {
+        let fault = |name: &str, found| Err(Error::NoGradient { variable: name.to_owned(), found });
+        let mut gradients = Vec::new();
         for (name, variable) in variables {
-            let found = match self.get(variable) {
-                None => "no gradient",
-                Some(gradient) if !squared_norm(gradient)?.is_finite() => "a gradient that is not finite",
-                Some(_) => continue,
-            };
-            return Err(Error::NoGradient { variable: name.clone(), found });
+            let Some(gradient) = self.get(variable) else { return fault(name, "no gradient") };
+            gradients.push(gradient);
         }
-        Ok(())
+        let norms = squared_norms(&gradients)?;
+        match norms.iter().zip(variables).find(|(norm, _)| !norm.is_finite()) {
+            Some((_, (name, _))) => fault(name, "a gradient that is not finite"),
+            None => Ok(()),
+        }
     }
 
     /// Multiplies the gradients of `variables`.
@@ -73,10 +81,7 @@ impl Gradients {
     /// # Errors
     /// If a gradient can't be written.
     pub fn scale(&self, variables: &[(String, Tensor)], factor: f64) -> Result<()> {
-        for gradient in variables.iter().filter_map(|(_, variable)| self.get(variable)) {
-            scale(gradient, factor)?;
-        }
-        Ok(())
+        Ok(scale_all(&self.of(variables), factor)?)
     }
 
     /// Scales the gradients of `variables` so that their common norm is at most `max_norm`, and gives the norm before:
@@ -85,11 +90,7 @@ impl Gradients {
     /// # Errors
     /// If a gradient can't be read or written.
     pub fn clip(&self, variables: &[(String, Tensor)], max_norm: f64) -> Result<f64> {
-        let mut total = 0.0;
-        for gradient in variables.iter().filter_map(|(_, variable)| self.get(variable)) {
-            total += squared_norm(gradient)?;
-        }
-        let norm = total.sqrt();
+        let norm = squared_norms(&self.of(variables))?.iter().sum::<f64>().sqrt();
         let factor = max_norm / (norm + 1e-6);
         if factor < 1.0 {
             self.scale(variables, factor)?;
@@ -118,7 +119,7 @@ mod tests {
         assert!(message.starts_with("`b` has no gradient"), "{message}");
         let norm = gradients.clip(&variables, 1.0)?;
         assert!((norm - 340f64.sqrt()).abs() < 1e-5);
-        assert!((squared_norm(gradients.get(&a).unwrap())? - 1.0).abs() < 1e-5);
+        assert!((squared_norms(&[gradients.get(&a).unwrap()])?[0] - 1.0).abs() < 1e-5);
         Ok(())
     }
 }

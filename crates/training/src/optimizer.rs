@@ -1,6 +1,6 @@
 //! The optimizers, and their state.
 
-use adautomix_ops::{AdamW as AdamWStep, Sgd as SgdStep, adamw_step, sgd_step};
+use adautomix_ops::{AdamW as AdamWStep, Sgd as SgdStep, Trained, adamw_steps, sgd_steps};
 use candle_core::Tensor;
 
 use crate::{Gradients, Result};
@@ -42,6 +42,15 @@ struct Slot {
     state: Vec<Tensor>,
 }
 
+impl Slot {
+    /// What a step changes, if there is a gradient.
+    fn trained<'a>(&'a self, gradients: &'a Gradients) -> Option<Trained<'a>> {
+        let Self { parameter, weight_decay, state, .. } = self;
+        let gradient = gradients.get(parameter)?;
+        Some(Trained { parameter, state, gradient, weight_decay: *weight_decay })
+    }
+}
+
 /// Moves a group of parameters against their gradients.
 pub struct Optimizer {
     rule: Rule,
@@ -74,19 +83,15 @@ impl Optimizer {
     pub fn step(&mut self, gradients: &Gradients, lr: f64) -> Result<()> {
         let first = self.steps == 0;
         self.steps += 1;
-        for Slot { parameter, weight_decay, state, .. } in &self.slots {
-            let (Some(gradient), weight_decay) = (gradients.get(parameter), *weight_decay) else { continue };
-            match (self.rule, state.as_slice()) {
-                (Rule::Sgd { momentum, nesterov }, [velocity]) => {
-                    let (lr, momentum, weight_decay) = (lr as f32, momentum as f32, weight_decay as f32);
-                    let step = SgdStep { lr, momentum, nesterov, weight_decay, first };
-                    sgd_step(parameter, velocity, gradient, step)?;
-                }
-                (Rule::AdamW { betas, eps }, [mean, square]) => {
-                    let step = AdamWStep { lr, betas, eps, weight_decay, step: self.steps };
-                    adamw_step(parameter, mean, square, gradient, step)?;
-                }
-                _ => unreachable!("a rule has as many tensors of state as it names"),
+        let trained: Vec<Trained<'_>> =
+            self.slots.iter().filter_map(|slot| slot.trained(gradients)).collect();
+        match self.rule {
+            Rule::Sgd { momentum, nesterov } => {
+                let (lr, momentum) = (lr as f32, momentum as f32);
+                sgd_steps(&trained, SgdStep { lr, momentum, nesterov, weight_decay: 0.0, first })?;
+            }
+            Rule::AdamW { betas, eps } => {
+                adamw_steps(&trained, AdamWStep { lr, betas, eps, weight_decay: 0.0, step: self.steps })?;
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The EMA teacher.
 
 use adautomix_backbones::is_buffer;
-use adautomix_ops::moving_average;
+use adautomix_ops::moving_averages;
 use adautomix_recipes::{BeforeScope as Before, Recipe};
 
 use crate::schedule::{BeforeScope, Momentum};
@@ -13,13 +13,15 @@ use crate::{Error, Parameters, Result};
 /// # Errors
 /// If the two aren't copies of one network.
 pub fn follow(teacher: &Parameters, student: &Parameters, momentum: f64) -> Result<()> {
+    let mut pairs = Vec::new();
     for (name, average) in teacher.entries().into_iter().filter(|(name, _)| !is_buffer(name)) {
         let Some(value) = student.get(&name) else {
             return Err(Error::Recipe(format!("the student has no `{name}`, which its teacher has")));
         };
-        moving_average(&average, &value.detach(), momentum)?;
+        pairs.push((average, value.detach()));
     }
-    Ok(())
+    let pairs: Vec<_> = pairs.iter().map(|(average, value)| (average, value)).collect();
+    Ok(moving_averages(&pairs, momentum)?)
 }
 
 /// The momentum schedule of a recipe for a run of `steps` steps.

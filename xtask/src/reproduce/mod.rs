@@ -72,7 +72,7 @@ pub(crate) fn make(run: &RunOptions, options: Options, definitions: &[Definition
         assembly.assemble(definition);
     }
     if run.plan {
-        let program = program::build();
+        let program = program::build(assembly.options.devices == ["cpu"]);
         let program = program.as_deref().map_err(ToString::to_string);
         println!("{}", plan::plan(&assembly, &program, run.jobs.unwrap_or(1)));
         return Ok(ExitCode::SUCCESS);
@@ -81,7 +81,7 @@ pub(crate) fn make(run: &RunOptions, options: Options, definitions: &[Definition
     let program = if assembly.wanted.iter().all(|&index| assembly.cells[index].is_complete()) {
         PathBuf::new()
     } else {
-        program::build()?
+        program::build(assembly.options.devices == ["cpu"])?
     };
     make_with(&program, run, assembly, definitions)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::invocation::quote;
-use crate::workspace;
+use crate::{cuda, workspace};
 
 /// How much of the published length is run, and on what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,8 +41,9 @@ pub(crate) struct RunOptions {
     /// Runs of each cell, with the seeds 0, 1, 2 ...
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) trials: u64,
-    /// Where runs compute, as `adautomix train --device` has it. Of several, as cuda:0,cuda:1, each process has one
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_delimiter = ',')]
+    /// Where runs compute, as `adautomix train --device` has it. Of several, as cuda:0,cuda:1, each process has one;
+    /// `cuda` without it where the CUDA toolkit and a device are found
+    #[arg(long, value_name = "DEVICE", default_value = cuda::default_device(), value_delimiter = ',')]
     pub(crate) device: Vec<String>,
     /// Where runs, tables and figures go; those that need the same run share it [default: results/PROFILE]
     #[arg(long, value_name = "DIR")]
@@ -89,7 +90,7 @@ impl Options {
             call.push_str(&format!(" --trials {}", run.trials));
         }
         let device = run.device.join(",");
-        if device != "cpu" {
+        if device != cuda::default_device() {
             call.push_str(&format!(" --device {device}"));
         }
         if let Some(out) = &run.out {

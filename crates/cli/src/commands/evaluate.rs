@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::chosen::checkpoint;
-use crate::device;
+use crate::device::DeviceArgs;
 
 /// Measure a run's networks on its test pictures: accuracy, calibration, and what attacks, occlusion and corruption
 /// leave of the accuracy.
@@ -37,9 +37,8 @@ pub(crate) struct EvaluateArgs {
     /// Where the data sets are.
     #[arg(long, env = "ADAUTOMIX_DATA", default_value = "datasets", value_name = "DIR")]
     data_dir: PathBuf,
-    /// Where to compute: `cpu`, `cuda` or `cuda:N`.
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -53,7 +52,7 @@ fn metric() -> impl TypedValueParser<Value = Metric> {
 /// Runs `evaluate`.
 #[expect(clippy::print_stdout, reason = "the result goes to standard output")]
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
-    let device = device::open(&args.device)?;
+    let device = args.device.open()?;
     let loaded = load(&args.run, &args.checkpoint, &device)?;
     let mut test = Pictures::open(&loaded.recipe, &args.data_dir)?.test;
     if let Some(count) = args.pictures {

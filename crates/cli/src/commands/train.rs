@@ -9,8 +9,10 @@ use adautomix_recipes::Summary;
 use adautomix_training::{Options, Pictures, Run};
 use anyhow::{Context, Result};
 
+use crate::device::DeviceArgs;
+use crate::pretrained;
+use crate::progress;
 use crate::select::Selection;
-use crate::{device, pretrained, progress};
 
 /// Train a network as a recipe says.
 ///
@@ -26,9 +28,8 @@ pub(crate) struct TrainArgs {
     /// Where the data sets are.
     #[arg(long, env = "ADAUTOMIX_DATA", default_value = "datasets", value_name = "DIR")]
     data_dir: PathBuf,
-    /// Where to compute: `cpu`, `cuda` or `cuda:N`.
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// The run's folder [default: runs/RECIPE, with seed].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -72,8 +73,8 @@ pub(crate) fn run(mut args: TrainArgs) -> Result<ExitCode> {
     let out = args.out.unwrap_or_else(|| Path::new("runs").join(format!("{}-seed{seed}", recipe.name)));
     let options = Options {
         out: out.clone(),
-        device: device::open(&args.device)?,
-        device_name: args.device,
+        device: args.device.open()?,
+        device_name: args.device.name,
         commit: option_env!("ADAUTOMIX_COMMIT").map(str::to_owned),
         resume: args.resume,
         checkpoint_steps: args.checkpoint_steps,

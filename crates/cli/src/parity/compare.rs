@@ -15,13 +15,6 @@ pub(crate) struct Worst {
     pub(crate) error: f64,
 }
 
-impl Worst {
-    /// Whether the case passes.
-    pub(crate) fn passes(&self) -> bool {
-        self.error <= 1.0
-    }
-}
-
 /// Compares all outputs and gradients that a case expects.
 pub(super) fn judge(case: &Case, outputs: &Outputs) -> Result<Worst> {
     let mut worst = Worst { tensor: String::new(), error: 0.0 };

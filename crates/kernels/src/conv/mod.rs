@@ -12,7 +12,7 @@ mod winograd;
 use crate::scratch;
 
 /// The sizes of a convolution. Rows come before columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv {
     /// Pictures.
     pub batch: usize,

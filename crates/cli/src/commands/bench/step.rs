@@ -12,7 +12,8 @@ use rand::Rng;
 use serde_json::json;
 
 use super::{median, use_threads};
-use crate::{device, memory};
+use crate::device::DeviceArgs;
+use crate::memory;
 
 /// Time training steps: forward, backward, optimizer and teacher. The fields are those of `bench/pytorch/step.py`.
 #[derive(clap::Args, Debug)]
@@ -38,9 +39,8 @@ pub(crate) struct StepArgs {
     /// Steps before them.
     #[arg(long, default_value_t = 2)]
     warmup: usize,
-    /// Where to compute: `cpu`, `cuda` or `cuda:N`.
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -65,7 +65,7 @@ impl StepArgs {
 #[expect(clippy::print_stdout, reason = "the result goes to standard output")]
 pub(super) fn run(args: &StepArgs) -> Result<()> {
     ensure!(args.steps > 0, "--steps 0: expected at least 1");
-    let (threads, device) = (use_threads(args.threads)?, device::open(&args.device)?);
+    let (threads, device) = (use_threads(args.threads)?, args.device.open()?);
     let recipe = args.recipe()?;
     let batch = recipe.training.batch_size;
     let times = times(&recipe, args.warmup, args.steps, &device)?;
@@ -80,7 +80,7 @@ pub(super) fn run(args: &StepArgs) -> Result<()> {
             "method": recipe.method.name(),
             "batch": batch,
             "threads": threads,
-            "device": args.device,
+            "device": args.device.name,
             "steps": args.steps,
             "ms_per_step": ms,
             "ms_per_step_min": least,
@@ -91,7 +91,7 @@ pub(super) fn run(args: &StepArgs) -> Result<()> {
     } else {
         let (method, network) = (recipe.method.name(), &recipe.network.name);
         let rate = batch as f64 / ms * 1e3;
-        println!("{method}, {network}, batch {batch}, {threads} threads on {}", args.device);
+        println!("{method}, {network}, batch {batch}, {threads} threads on {}", args.device.name);
         println!("{ms:.1} ms a step (least {least:.1}), {rate:.1} pictures/s, peak memory {memory:.0} MiB");
     }
     Ok(())

@@ -1,0 +1,131 @@
+//! Batch normalisation and what follows it.
+
+use adautomix_kernels::batch_norm::BatchNorm;
+use adautomix_kernels::device::batch_norm::{Gradients, Statistics};
+use candle_core::{Result, Tensor};
+
+use super::{Node, Queue, fault};
+use crate::batch_norm::{Epilogue, Moments, sizes};
+
+pub(crate) fn batch_norm_train(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    epilogue: Epilogue<'_>,
+) -> Result<(Tensor, Moments)> {
+    let (queue, x) = (Queue::of(x)?, x.contiguous()?);
+    let sizes = sizes(&x)?;
+    let (mean, mean_span) = queue.fresh_tensor(sizes.channels)?;
+    let (inverse, inverse_span) = queue.fresh_tensor(sizes.channels)?;
+    let (variance, unbiased) = queue.fresh_tensor(sizes.channels)?;
+    let (_workspace, workspace) = queue.fresh_tensor(sizes.workspace())?;
+    let by = Statistics { mean: mean_span, inverse: inverse_span };
+    sizes.device_moments(&queue, queue.span(&x)?, eps as f32, by, unbiased, workspace).map_err(fault)?;
+    let op = Normalisation { sizes, mean: mean.clone(), inverse, training: true };
+    Ok((op.apply(&queue, &x, weight, bias, epilogue)?, Moments { mean, variance }))
+}
+
+pub(crate) fn batch_norm_eval(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    running_mean: &Tensor,
+    running_var: &Tensor,
+    eps: f64,
+    epilogue: Epilogue<'_>,
+) -> Result<Tensor> {
+    let (queue, x) = (Queue::of(x)?, x.contiguous()?);
+    let sizes = sizes(&x)?;
+    let (inverse, to) = queue.fresh_tensor(sizes.channels)?;
+    let variance = running_var.contiguous()?;
+    sizes.device_inverse(&queue, queue.span(&variance)?, eps as f32, to).map_err(fault)?;
+    // The running mean may move before the backward pass, which needs the one that was used.
+    let mean = running_mean.detach().copy()?;
+    Normalisation { sizes, mean, inverse, training: false }.apply(&queue, &x, weight, bias, epilogue)
+}
+
+/// Normalisation by given statistics, and what follows it.
+struct Normalisation {
+    sizes: BatchNorm,
+    mean: Tensor,
+    inverse: Tensor,
+    /// Whether the statistics are those of the input, and so depend on it.
+    training: bool,
+}
+
+impl Normalisation {
+    fn by(&self, queue: &Queue) -> Result<Statistics> {
+        Ok(Statistics { mean: queue.span(&self.mean)?, inverse: queue.span(&self.inverse)? })
+    }
+
+    fn apply(
+        self,
+        queue: &Queue,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        epilogue: Epilogue<'_>,
+    ) -> Result<Tensor> {
+        let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
+        let (residual, relu) = match epilogue {
+            Epilogue::None => (None, false),
+            Epilogue::Relu => (None, true),
+            Epilogue::AddRelu(residual) => (Some(residual.contiguous()?), true),
+        };
+        let result = queue.fresh(x.shape())?;
+        let affine = [queue.span(&weight)?, queue.span(&bias)?];
+        let added = residual.as_ref().map(|residual| queue.span(residual)).transpose()?;
+        let (by, to) = (self.by(queue)?, result.span(queue)?);
+        self.sizes.device_forward(queue, queue.span(x)?, by, affine, added, relu, to).map_err(fault)?;
+        let Some(residual) = residual else {
+            let backward = move |[x, weight, bias]: [&Tensor; 3], y: &Tensor, dy: &Tensor| {
+                let y = relu.then_some(y);
+                let affine = weight.track_op() || bias.track_op();
+                let [by_input, by_weight, by_bias, _] =
+                    self.backward(x, weight, y, dy, [x.track_op(), affine, false])?;
+                Ok([by_input, by_weight, by_bias])
+            };
+            return x.apply_op3(&weight, &bias, Node::of3("batch_norm", result, backward));
+        };
+        // A node has three operands at most: scale and shift travel as one, `[2, C]`.
+        let affine = Tensor::stack(&[&weight, &bias], 0)?;
+        let backward = move |[x, affine, residual]: [&Tensor; 3], y: &Tensor, dy: &Tensor| {
+            let wanted = [x.track_op(), affine.track_op(), residual.track_op()];
+            let weight = affine.detach().narrow(0, 0, 1)?.flatten_all()?;
+            let [by_input, by_weight, by_bias, by_residual] =
+                self.backward(x, &weight, Some(y), dy, wanted)?;
+            let by_affine = match (by_weight, by_bias) {
+                (Some(by_weight), Some(by_bias)) => Some(Tensor::stack(&[by_weight, by_bias], 0)?),
+                _ => None,
+            };
+            Ok([by_input, by_affine, by_residual])
+        };
+        x.apply_op3(&affine, &residual, Node::of3("batch_norm_add_relu", result, backward))
+    }
+
+    /// The gradients by input, scale, shift and residual; `wanted` says which, scale and shift together.
+    fn backward(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        y: Option<&Tensor>,
+        dy: &Tensor,
+        [input, affine, residual]: [bool; 3],
+    ) -> Result<[Option<Tensor>; 4]> {
+        let (queue, channels) = (Queue::of(x)?, self.sizes.channels);
+        let (by_input, input) = queue.fresh_if(input, x.shape())?;
+        let (by_residual, residual) = queue.fresh_if(residual, x.shape())?;
+        let (by_weight, weight_span) = queue.fresh_tensor(channels)?;
+        let (by_bias, bias_span) = queue.fresh_tensor(channels)?;
+        let (_workspace, workspace) = queue.fresh_tensor(self.sizes.workspace())?;
+        let gradients = Gradients { weight: weight_span, bias: bias_span, input, residual };
+        let (operands, y) = ([queue.span(dy)?, queue.span(x)?], y.map(|y| queue.span(y)).transpose()?);
+        let (by, weight) = (self.by(&queue)?, queue.span(weight)?);
+        self.sizes
+            .device_backward(&queue, operands, y, by, weight, self.training, gradients, workspace)
+            .map_err(fault)?;
+        let if_wanted = |gradient: Tensor| affine.then_some(gradient);
+        Ok([by_input, if_wanted(by_weight), if_wanted(by_bias), by_residual])
+    }
+}

@@ -1,0 +1,72 @@
+//! Convolution by cuDNN.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use adautomix_kernels::conv::Conv;
+use adautomix_kernels::device::convolution::{Convolutions, Direction, Math};
+use candle_core::{Result, Tensor};
+
+use super::{Node, Queue, fault};
+use crate::cuda::Arithmetic;
+
+thread_local! {
+    /// cuDNN with its plans, for each context that this thread has used.
+    static CONVOLUTIONS: RefCell<HashMap<usize, Convolutions>> = RefCell::new(HashMap::new());
+}
+
+static TF32: AtomicBool = AtomicBool::new(true);
+static DETERMINISTIC: AtomicBool = AtomicBool::new(false);
+
+/// Says how exact and how repeatable convolutions on CUDA are from now on.
+pub(crate) fn set_arithmetic(arithmetic: Arithmetic) {
+    TF32.store(arithmetic.tf32, Ordering::Relaxed);
+    DETERMINISTIC.store(arithmetic.deterministic, Ordering::Relaxed);
+}
+
+/// The convolution without its bias.
+pub(crate) fn conv2d(input: &Tensor, weight: &Tensor, conv: Conv) -> Result<Tensor> {
+    let (input, weight) = (input.contiguous()?, weight.contiguous()?);
+    let [rows, columns] = conv.out();
+    let result = Queue::of(&input)?.fresh((conv.batch, conv.filters, rows, columns))?;
+    let to = result.span(&Queue::of(&input)?)?;
+    run(conv, Direction::Forward, [&input, &weight], to)?;
+    let backward = move |[input, weight]: [&Tensor; 2], _: &Tensor, dy: &Tensor| {
+        let queue = Queue::of(input)?;
+        let (by_input, to) = queue.fresh_if(input.track_op(), input.shape())?;
+        to.map_or(Ok(()), |to| run(conv, Direction::Input, [weight, dy], to))?;
+        let (by_weight, to) = queue.fresh_if(weight.track_op(), weight.shape())?;
+        to.map_or(Ok(()), |to| run(conv, Direction::Weight, [input, dy], to))?;
+        Ok([by_input, by_weight])
+    };
+    input.apply_op2(&weight, Node::of2("conv2d", result, backward))
+}
+
+fn run(
+    conv: Conv,
+    direction: Direction,
+    operands: [&Tensor; 2],
+    to: adautomix_kernels::device::Span<f32>,
+) -> Result<()> {
+    let queue = Queue::of(operands[0])?;
+    let [first, second] = operands;
+    let operands = [queue.span(first)?, queue.span(second)?];
+    let math =
+        Math { tf32: TF32.load(Ordering::Relaxed), deterministic: DETERMINISTIC.load(Ordering::Relaxed) };
+    let stream = match &queue {
+        Queue::Cuda(stream, _) => stream.stream().clone(),
+        #[cfg(test)]
+        Queue::Emulated(_) => candle_core::bail!("cuDNN isn't emulated"),
+    };
+    let context = stream.context().cu_ctx() as usize;
+    CONVOLUTIONS.with_borrow_mut(|all| {
+        let convolutions = match all.entry(context) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(Convolutions::new(stream).map_err(fault)?)
+            }
+        };
+        convolutions.run(conv, direction, math, operands, to).map_err(fault)
+    })
+}

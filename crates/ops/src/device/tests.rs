@@ -1,0 +1,238 @@
+//! Every operation with its kernels emulated, against its composition in double precision.
+
+use adautomix_kernels::device::Emulator;
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::emulated;
+use crate::oracle::{agrees, values};
+use crate::*;
+
+/// As [`agrees`], emulated; fails too if a kernel was not launched.
+fn check(kernels: &[&str], shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
+    let emulator = Emulator::get().expect("a C++ compiler");
+    let before: Vec<usize> = kernels.iter().map(|kernel| emulator.launches(kernel)).collect();
+    emulated(|| agrees(shapes, f))?;
+    for (kernel, before) in kernels.iter().zip(before) {
+        assert!(emulator.launches(kernel) > before, "{kernel} was not launched");
+    }
+    Ok(())
+}
+
+#[test]
+fn activations() -> Result<()> {
+    check(&["relu_forward", "relu_backward"], &[&[3, 700]], |x| relu(&x[0]))?;
+    check(&["gelu_forward", "gelu_backward"], &[&[3, 5]], |x| gelu(&(&x[0] * 4.0)?))
+}
+
+#[test]
+fn batch_norm_in_training() -> Result<()> {
+    let kernels = &[
+        "batch_norm_partial",
+        "batch_norm_finish",
+        "batch_norm_apply",
+        "batch_norm_sums",
+        "batch_norm_sums_finish",
+        "batch_norm_gradient",
+    ];
+    // Pixels that are and aren't a multiple of four, more elements than threads, more slices than one; a large mean.
+    for (shape, mean) in [([3, 5, 4, 4], 0.0), ([11, 2, 6, 6], 100.0), ([4, 3, 5, 3], -7.0)] {
+        let channels = shape[1];
+        check(kernels, &[&shape, &[channels], &[channels]], |x| {
+            Ok(batch_norm_train(&(&x[0] + mean)?, &x[1], &x[2], 1e-5, Epilogue::None)?.0)
+        })?;
+        check(kernels, &[&shape, &[channels], &[channels]], |x| {
+            Ok(batch_norm_train(&x[0], &x[1], &x[2], 1e-5, Epilogue::Relu)?.0)
+        })?;
+        check(kernels, &[&shape, &[channels], &[channels], &shape], |x| {
+            Ok(batch_norm_train(&x[0], &x[1], &x[2], 1e-5, Epilogue::AddRelu(&x[3]))?.0)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn batch_norm_with_given_statistics() -> Result<()> {
+    let (mean, var) = (values(&[5], 8)?, (values(&[5], 9)? + 1.5)?);
+    check(&["batch_norm_inverse", "batch_norm_apply"], &[&[3, 5, 4, 4], &[5], &[5], &[3, 5, 4, 4]], |x| {
+        let of = |tensor: &Tensor| tensor.to_dtype(x[0].dtype());
+        batch_norm_eval(&x[0], &x[1], &x[2], &of(&mean)?, &of(&var)?, 1e-5, Epilogue::AddRelu(&x[3]))
+    })
+}
+
+#[test]
+fn the_statistics_of_a_batch_and_running_ones() -> Result<()> {
+    let (x, one) = ((values(&[7, 3, 4, 4], 1)? + 50.0)?, Tensor::ones(3, DType::F32, &Device::Cpu)?);
+    let run = || -> Result<Vec<Vec<f32>>> {
+        let (mean, var) = (one.copy()?, one.copy()?);
+        let (_, moments) = batch_norm_train(&x, &one, &one, 1e-5, Epilogue::None)?;
+        moments.update(&mean, &var, 0.1, 3)?;
+        [moments.mean, moments.variance, mean, var].iter().map(Tensor::to_vec1).collect()
+    };
+    for (got, want) in emulated(run)?.concat().iter().zip(run()?.concat()) {
+        assert!((got - want).abs() <= 1e-5 * want.abs(), "{got} {want}");
+    }
+    Ok(())
+}
+
+#[test]
+fn cross_entropies() -> Result<()> {
+    let kernels = &["cross_entropy_forward", "cross_entropy_backward"];
+    let labels = Tensor::new(&[0u32, 199, 7, 131], &Device::Cpu)?;
+    for (smoothing, reduction) in [(0.0, Reduction::Mean), (0.1, Reduction::None)] {
+        check(kernels, &[&[4, 200]], |x| cross_entropy(&(&x[0] * 9.0)?, &labels, smoothing, reduction))?;
+        let target = values(&[4, 200], 3)?.abs()?;
+        check(kernels, &[&[4, 200]], |x| {
+            soft_cross_entropy(&x[0], &target.to_dtype(x[0].dtype())?, smoothing, reduction)
+        })?;
+    }
+    let (logits, labels) = (values(&[2, 3], 1)?, Tensor::new(&[3i64, -1], &Device::Cpu)?);
+    let losses = emulated(|| cross_entropy(&logits, &labels, 0.0, Reduction::None))?.to_vec1::<f32>()?;
+    assert!(losses.iter().all(|loss| loss.is_nan()), "{losses:?}");
+    Ok(())
+}
+
+#[test]
+fn blends() -> Result<()> {
+    let partners = [vec![0, 1, 2], vec![2, 2, 0]];
+    let kernels = &["blend_forward", "blend_backward_images", "blend_backward_mask"];
+    check(kernels, &[&[4, 3, 5, 6], &[3, 2, 5, 6]], |x| mix_images(&x[0], &partners, &x[1]))?;
+    let each = [0.25, 0.75, 1.0, 0.0, 0.5, 0.25];
+    check(&kernels[..2], &[&[3, 2, 4, 4]], |x| linear_mix(&x[0], &partners, &each))
+}
+
+#[test]
+fn layer_norms() -> Result<()> {
+    let kernels = &[
+        "layer_norm_forward",
+        "layer_norm_backward_input",
+        "layer_norm_backward_partial",
+        "layer_norm_backward_finish",
+    ];
+    for (rows, width, mean) in [(3, 40, 0.0), (150, 7, 30.0), (9, 300, -5.0)] {
+        check(kernels, &[&[rows, width], &[width], &[width]], |x| {
+            layer_norm(&(&x[0] + mean)?, &x[1], &x[2], 1e-6)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn pools() -> Result<()> {
+    let kernels = &["max_pool_forward", "max_pool_backward"];
+    check(kernels, &[&[2, 3, 7, 9]], |x| max_pool2d(&x[0], [3, 3], [2, 2], [1, 1]))?;
+    check(kernels, &[&[2, 3, 7, 9]], |x| max_pool2d(&(&x[0] - 5.0)?, [2, 4], [3, 1], [1, 2]))?;
+    let averages = &["global_average_forward", "global_average_backward"];
+    check(averages, &[&[3, 5, 7, 6]], |x| global_avg_pool(&x[0]))?;
+    check(&["resize"], &[&[2, 3, 7, 9]], |x| avg_pool2d(&x[0], [3, 3], [2, 2], [1, 1]))
+}
+
+#[test]
+fn a_tie_goes_to_the_first_and_a_nan_wins() -> Result<()> {
+    let x = Tensor::new(&[1f32, 2.0, 2.0, f32::NAN, 0.0, 5.0], &Device::Cpu)?.reshape((1, 1, 1, 6))?;
+    let x = candle_core::Var::from_tensor(&x)?;
+    let (y, dx) = emulated(|| -> Result<(Tensor, Tensor)> {
+        let y = max_pool2d(&x, [1, 3], [1, 3], [0, 0])?;
+        let dx = y.sum_all()?.backward()?.get(&x).cloned();
+        Ok((y, dx.expect("a gradient")))
+    })?;
+    let y = y.flatten_all()?.to_vec1::<f32>()?;
+    assert!(y[0] == 2.0 && y[1].is_nan(), "{y:?}");
+    assert_eq!(dx.flatten_all()?.to_vec1::<f32>()?, [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    Ok(())
+}
+
+#[test]
+fn resizes() -> Result<()> {
+    for mode in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic] {
+        check(&["resize"], &[&[2, 2, 4, 3]], |x| interpolate(&x[0], mode, [9, 8]))?;
+        check(&["resize_softmax", "map_softmax_backward"], &[&[2, 3, 4, 3]], |x| {
+            upsample_softmax(&(&x[0] * 3.0)?, mode, [9, 8])
+        })?;
+    }
+    check(&["resize"], &[&[2, 2, 9, 8]], |x| interpolate(&x[0], Interpolation::BilinearAligned, [4, 5]))
+}
+
+#[test]
+fn mask_attentions() -> Result<()> {
+    let spec = |partners: &[&[u32]], relu| MaskAttention {
+        partners: partners.iter().map(|list| list.to_vec()).collect(),
+        lambdas: [0.5, 0.3, 0.2][..partners.len()].to_vec(),
+        scale: 1.7,
+        relu,
+    };
+    let kernels =
+        &["mask_attention_operands", "mask_attention_planes", "mask_attention_slopes", "mask_attention_base"];
+    let three: &[&[u32]] = &[&[0, 1, 2, 3], &[3, 2, 1, 0], &[1, 1, 0, 2]];
+    check(kernels, &[&[4, 13, 49]], |x| mask_attention(&(&x[0] * 2.0)?, None, spec(three, true)))?;
+    let two: &[&[u32]] = &[&[0, 1, 2], &[2, 0, 1]];
+    for relu in [false, true] {
+        check(&["mask_attention_shift"], &[&[3, 5, 9], &[5]], |x| {
+            mask_attention(&(&x[0] * 3.0)?, Some(&x[1]), spec(two, relu))
+        })?;
+    }
+    Ok(())
+}
+
+/// Some tensors of odd sizes, more of them than one launch takes, one with more elements than one block.
+fn many(seed: u64) -> Result<Vec<Tensor>> {
+    (0..70).map(|i| values(&[if i == 66 { 9001 } else { 3 * i + 1 }], seed * 100 + i as u64)).collect()
+}
+
+#[test]
+fn updates_of_many_tensors() -> Result<()> {
+    let run = || -> Result<(Vec<f32>, Vec<f64>)> {
+        let (parameters, gradients) = (many(1)?, many(2)?);
+        let (first, second) = (many(3)?, many(4)?.iter().map(Tensor::abs).collect::<Result<Vec<_>>>()?);
+        let states: Vec<[Tensor; 2]> = first.into_iter().zip(second).map(|(m, s)| [m, s]).collect();
+        let trained = |count: usize| -> Vec<Trained<'_>> {
+            let parts = parameters.iter().zip(&gradients).zip(&states).enumerate();
+            let one = |(i, ((parameter, gradient), state))| {
+                let state: &[Tensor; 2] = state;
+                Trained {
+                    parameter,
+                    state: &state[..count],
+                    gradient,
+                    weight_decay: 0.01 * f64::from(i as u8),
+                }
+            };
+            parts.map(one).collect()
+        };
+        for (first, nesterov) in [(true, false), (false, false), (false, true)] {
+            let sgd = Sgd { lr: 0.1, momentum: 0.9, nesterov, weight_decay: 9.0, first };
+            sgd_steps(&trained(1), sgd)?;
+        }
+        for step in 1..3 {
+            let adamw = AdamW { lr: 0.1, betas: [0.9, 0.99], eps: 1e-6, weight_decay: 9.0, step };
+            adamw_steps(&trained(2), adamw)?;
+        }
+        let pairs: Vec<(&Tensor, &Tensor)> = parameters.iter().zip(&gradients).collect();
+        moving_averages(&pairs, 0.9)?;
+        accumulate_all(&pairs)?;
+        let all: Vec<&Tensor> = parameters.iter().collect();
+        scale_all(&all, 0.5)?;
+        let norms = squared_norms(&all)?;
+        let changed = parameters.iter().chain(states.iter().flatten());
+        Ok((Tensor::cat(&changed.collect::<Vec<_>>(), 0)?.to_vec1()?, norms))
+    };
+    let ((got, norms), (want, wanted_norms)) = (emulated(run)?, run()?);
+    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+        assert!((got - want).abs() <= 2e-6 * want.abs().max(1.0), "element {i}: {got} {want}");
+    }
+    for (got, want) in norms.iter().zip(&wanted_norms) {
+        assert!((got - want).abs() <= 1e-5 * want, "{got} {want}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_does_not_fit_is_refused() -> Result<()> {
+    let (x, short) = (values(&[2, 3, 2, 2], 1)?, values(&[2], 2)?);
+    emulated(|| {
+        assert!(batch_norm_train(&x, &short, &short, 1e-5, Epilogue::None).is_err());
+        let sgd = Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0, first: true };
+        assert!(sgd_step(&x, &x, &short, sgd).is_err());
+        let double = values(&[2, 3, 2, 2], 3)?.to_dtype(DType::F64)?;
+        assert!(batch_norm_train(&x, &double, &double, 1e-5, Epilogue::None).is_err());
+        Ok(())
+    })
+}
