@@ -42,6 +42,8 @@ mod decode;
 mod download;
 mod error;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hub;
 mod layout;
 mod loader;

@@ -4,7 +4,7 @@
 //! consumer takes from the queues in turn. So the order needs no sorting, memory is bounded, and what a batch holds
 //! cannot depend on how many workers there are or which was quicker.
 
-use crate::{CHANNELS, Error, Normalize, Picture, Result, Scratch, Source, Transform};
+use crate::{CHANNELS, Change, Error, Normalize, Picture, Result, Scratch, Source, Transform};
 use adautomix_random::{Key, Purpose};
 use rand::seq::SliceRandom;
 use std::sync::Arc;
@@ -269,7 +269,7 @@ impl Shared {
         epoch: usize,
         index: usize,
         normalize: &Normalize<T>,
-        Buffers { picture, scratch }: &mut Buffers,
+        Buffers { picture, changes, scratch }: &mut Buffers,
         out: &mut [T],
     ) -> Result<usize> {
         let label = self.source.read(index, picture)?;
@@ -285,8 +285,9 @@ impl Shared {
             return Err(Error::SmallPicture { name: self.source.name().to_owned(), index, found, least });
         }
         let key = Key::new(self.seed, Purpose::Augmentation).epoch(epoch).sample(index);
-        let draw = self.transform.draw(found, &mut key.rng());
+        let draw = self.transform.draw_into(found, &mut key.rng(), std::mem::take(changes));
         self.transform.apply(picture, &draw, normalize, scratch, out);
+        *changes = draw.changes;
         Ok(label)
     }
 }
@@ -295,6 +296,7 @@ impl Shared {
 #[derive(Default)]
 struct Buffers {
     picture: Picture,
+    changes: Vec<Change>,
     scratch: Scratch,
 }
 

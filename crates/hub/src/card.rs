@@ -181,7 +181,8 @@ impl Card<'_> {
         let measured = measured
             .map_or_else(|| "no such figure".to_owned(), |value| format!("{value:.2} {}", claim.unit));
         let data = &self.network.recipe.data;
-        let part = data.train_pictures.is_some() || data.test_pictures.is_some();
+        let counted = data.train_pictures.is_some() || data.test_pictures.is_some();
+        let part = counted || data.classes.is_some() || data.share.is_some();
         let verdict = if self.summary.epochs == claim.epochs && !part {
             "The run is as long as the published one."
         } else {

@@ -17,6 +17,12 @@ pub struct Data {
     /// Use only the first so many test pictures; how many are drawn, for `synthetic`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_pictures: Option<usize>,
+    /// Use only these classes, by name; their labels are their places in this list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    /// Use only so large a share of the training pictures of each class, drawn by the run's seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
     /// Pixels reflected on each side before a random crop back to size; 0 crops nothing.
     pub pad: usize,
     /// Whether half of the training pictures are mirrored, left to right.

@@ -67,6 +67,10 @@ impl Check<'_> {
             let drawn = data.name == "synthetic";
             self.that(!drawn || count.is_some(), key, "not given", "how many pictures to draw")?;
         }
+        let classes = data.classes.as_ref().map_or(1, Vec::len);
+        self.that(classes > 0, "data.classes", "[]", "at least one class")?;
+        let share = data.share.unwrap_or(1.0);
+        self.that(share > 0.0 && share <= 1.0, "data.share", share, "a number above 0, up to 1")?;
         self.transforms(recipe)?;
         for channel in 0..3 {
             let (mean, deviation) = (data.mean[channel], data.std[channel]);
@@ -317,7 +321,7 @@ mod tests {
 
     #[test]
     fn refusals_name_the_origin_the_key_and_what_was_expected() {
-        let cases: [(&str, &[&str]); 22] = [
+        let cases: [(&str, &[&str]); 24] = [
             (
                 "override `training.epoch=3`: unknown key `training.epoch`; expected one of `epochs`",
                 &["training.epoch=3"],
@@ -343,6 +347,8 @@ mod tests {
             ("`teacher` is given; expected none: the method has no teacher", &["method.name=mixup"]),
             ("`loss.smoothing` is 2; expected", &["loss.smoothing=2.0"]),
             ("`data.train_pictures` is 0; expected 1 or more", &["data.train_pictures=0"]),
+            ("`data.share` is 0; expected a number above 0, up to 1", &["data.share=0.0"]),
+            ("`data.classes` is []; expected at least one class", &["data.classes=[]"]),
             ("`optimizer.momentum` is given; expected none", &["optimizer.name=adamw"]),
             (
                 "`data.pad` is 4; expected 0 where",

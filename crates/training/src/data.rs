@@ -29,12 +29,21 @@ impl Pictures {
     pub fn open(recipe: &Recipe, folder: &Path) -> Result<Self> {
         let data = &recipe.data;
         let part = |split, limit: Option<usize>| -> Result<Arc<dyn Source>> {
-            let source: Arc<dyn Source> = match (data.name.as_str(), limit) {
+            let drawn = data.name == "synthetic";
+            let mut source: Arc<dyn Source> = match limit {
                 // Drawn, not taken from a file: another seed of the run has the same pictures.
-                ("synthetic", Some(len)) => Arc::new(Synthetic::new(0, split, len)),
-                (name, None) => open(name, folder, split)?,
-                (name, Some(len)) => Arc::new(Subset::first(open(name, folder, split)?, len)),
+                Some(len) if drawn => Arc::new(Synthetic::new(0, split, len)),
+                _ => open(&data.name, folder, split)?,
             };
+            if let Some(classes) = &data.classes {
+                source = Arc::new(Subset::classes(source, classes)?);
+            }
+            if let (Split::Train, Some(share)) = (split, data.share) {
+                source = Arc::new(Subset::share(source, share, recipe.training.seed)?);
+            }
+            if let Some(len) = limit.filter(|_| !drawn) {
+                source = Arc::new(Subset::first(source, len));
+            }
             let resized = match split {
                 Split::Train => data.train_resize.is_some() || data.resized_crop.is_some(),
                 Split::Test => data.test_resize.is_some(),
@@ -143,6 +152,25 @@ mod tests {
             assert_eq!((batch.height, batch.width), (224, 224));
             assert!(batch.images.iter().all(|number| number.is_finite()));
         }
+    }
+
+    #[test]
+    fn some_classes_and_a_share_of_their_training_pictures_are_used() {
+        let drawn = ["data.name=synthetic", "data.train_pictures=100", "data.test_pictures=50"];
+        let open = |overrides: &[&str]| {
+            Pictures::open(&recipe("quick/mixup", &[&drawn[..], overrides].concat()), Path::new("nowhere"))
+        };
+        let names = open(&[]).unwrap().train.class_names().to_vec();
+        let classes = format!("data.classes=['{}', '{}']", names[7], names[2]);
+        let pictures = open(&[&classes, "data.share=0.3"]).unwrap();
+        assert_eq!(pictures.train.class_names(), [&*names[7], &*names[2]]);
+        // Of ten training pictures each three; all five test pictures.
+        let labels =
+            |source: &Arc<dyn Source>| (0..source.len()).map(|at| source.label(at).unwrap()).sum::<usize>();
+        assert_eq!((pictures.train.len(), labels(&pictures.train)), (6, 3));
+        assert_eq!((pictures.test.len(), labels(&pictures.test)), (10, 5));
+        let error = open(&["data.classes=['no such']"]).err().unwrap().to_string();
+        assert!(error.contains("a class is `no such`, expected one of the 10 classes"), "{error}");
     }
 
     #[test]

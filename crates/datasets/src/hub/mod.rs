@@ -184,19 +184,19 @@ mod tests {
     use parquet::file::writer::SerializedFileWriter;
     use parquet::schema::parser::parse_message_type;
     use std::fs::File;
-    use std::io::Cursor;
     use std::sync::Arc;
 
     const SIZE: [usize; 2] = [4, 6];
 
     /// A PNG of `[height, width]` whose pixels say where they stand, and whose blue says which picture it is.
     fn png([height, width]: [usize; 2], blue: u8) -> Option<Vec<u8>> {
-        let image = image::RgbImage::from_fn(width as u32, height as u32, |x, y| {
-            image::Rgb([y as u8 * 10, x as u8 * 10, blue])
-        });
-        let mut bytes = Cursor::new(Vec::new());
-        image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-        Some(bytes.into_inner())
+        let pixel = |at: usize| [(at / width) as u8 * 10, (at % width) as u8 * 10, blue];
+        let pixels: Vec<u8> = (0..height * width).flat_map(pixel).collect();
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+        Some(bytes)
     }
 
     /// Writes rows, two to a row group, as the Hub's files have them.

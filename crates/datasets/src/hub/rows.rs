@@ -46,8 +46,9 @@ struct Group {
 }
 
 /// The row groups that were used last, the most recent at the end.
-#[derive(Default)]
 struct Kept {
+    /// Bytes that they may have together; one row group is kept whatever it has.
+    most: usize,
     groups: VecDeque<(usize, Arc<Vec<ByteArray>>, usize)>,
     bytes: usize,
 }
@@ -99,7 +100,7 @@ impl Rows {
             return Err(Error::list(folder, "has no pictures"));
         };
         let class_names = names.unwrap_or_else(|| (0..=most).map(|label| label.to_string()).collect());
-        let kept = Mutex::new(Kept::default());
+        let kept = Mutex::new(Kept::of(KEPT_BYTES));
         Ok(Self { name: name.to_owned(), class_names, size, labels, groups, shards, kept })
     }
 
@@ -132,6 +133,11 @@ impl Rows {
 }
 
 impl Kept {
+    /// None yet, of at most so many bytes.
+    fn of(most: usize) -> Self {
+        Self { most, groups: VecDeque::new(), bytes: 0 }
+    }
+
     fn find(&mut self, number: usize) -> Option<Arc<Vec<ByteArray>>> {
         let place = self.groups.iter().position(|group| group.0 == number)?;
         let found = self.groups.remove(place)?;
@@ -144,7 +150,7 @@ impl Kept {
         let bytes = images.iter().map(ByteArray::len).sum();
         self.bytes += bytes;
         self.groups.push_back((number, images, bytes));
-        while self.bytes > KEPT_BYTES && self.groups.len() > 1 {
+        while self.bytes > self.most && self.groups.len() > 1 {
             if let Some((_, _, bytes)) = self.groups.pop_front() {
                 self.bytes -= bytes;
             }
@@ -204,8 +210,8 @@ impl Source for Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Split;
     use crate::hub::shards;
+    use crate::{Batch, Loader, LoaderOptions, Split, Transform};
 
     fn fixtures() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parquet")
@@ -266,13 +272,34 @@ mod tests {
 
     #[test]
     fn what_is_kept_stays_within_its_bytes() {
-        let mut kept = Kept::default();
-        let half = || Arc::new(vec![ByteArray::from(vec![0; KEPT_BYTES / 2])]);
+        let mut kept = Kept::of(100);
+        let half = || Arc::new(vec![ByteArray::from(vec![0; 50])]);
         kept.keep(0, half());
         kept.keep(1, half());
         assert!(kept.find(0).is_some() && kept.find(1).is_some());
         assert!(kept.find(0).is_some());
         kept.keep(2, half());
         assert!(kept.find(1).is_none() && kept.find(0).is_some() && kept.find(2).is_some());
+    }
+
+    /// Ten epochs of a set whose row groups never fit together, and its rest from the middle of an epoch.
+    #[test]
+    fn a_loader_goes_through_more_than_is_kept_and_resumes_anywhere() {
+        let mut rows = open(&fixtures(), Split::Train).unwrap();
+        rows.kept = Mutex::new(Kept::of(1));
+        let rows = Arc::new(rows);
+        let transform = Transform::training([8, 8], [0.5; 3], [0.5; 3]);
+        let loader = |threads| {
+            let options = LoaderOptions { threads, ..LoaderOptions::training(2, 4) };
+            Loader::new(rows.clone(), transform, options).unwrap()
+        };
+        for epoch in 0..10 {
+            let whole: Vec<Batch> = loader(1).epoch(epoch, 0).collect::<Result<_>>().unwrap();
+            for first in 0..3 {
+                let rest: Vec<Batch> = loader(2).epoch(epoch, first).collect::<Result<_>>().unwrap();
+                assert_eq!(rest, whole[first..]);
+            }
+            assert_eq!(lock(&rows.kept).groups.len(), 1);
+        }
     }
 }

@@ -123,7 +123,8 @@ impl Shard {
         if description.max_rep_level() != 0 {
             return Err(self.wrong(format!("column `{}` is a list", description.path().string())));
         }
-        let (mut values, mut levels) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        // No memory is set aside for a number of rows that the bytes needn't bear out.
+        let (mut values, mut levels) = (Vec::new(), Vec::new());
         let mut read = 0;
         while read < rows {
             let (records, _, _) = reader

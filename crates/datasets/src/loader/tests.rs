@@ -258,6 +258,7 @@ impl Source for Blocks {
 
 #[test]
 fn blocks_are_shuffled_and_read_close_together() {
+    // Whole blocks, so that every window has as many.
     let (len, window) = (10_000, WINDOW.next_multiple_of(100));
     let source = Arc::new(Blocks(Synthetic::new(0, Split::Train, len)));
     let transform = Transform::training([32, 32], MEAN, MEAN);
@@ -275,4 +276,6 @@ fn blocks_are_shuffled_and_read_close_together() {
         let changes = pictures.windows(2).filter(|pair| pair[0] / 100 != pair[1] / 100).count();
         assert!(changes > pictures.len() * 8 / 10);
     }
+    let rest: Vec<_> = loader.epoch_of_bytes(1, 990).map(|batch| batch.unwrap().indices).collect();
+    assert_eq!(rest.concat(), loader.order(1)[9_900..]);
 }

@@ -111,10 +111,20 @@ impl Transform {
     /// # Panics
     /// When the picture is smaller than [`least`](Self::least).
     pub fn draw(&self, picture: [usize; 2], rng: &mut impl Rng) -> Draw {
+        self.draw_into(picture, rng, Vec::new())
+    }
+
+    /// The same; the draw gets the room of `changes`, whose content is replaced.
+    pub(crate) fn draw_into(
+        &self,
+        picture: [usize; 2],
+        rng: &mut impl Rng,
+        mut changes: Vec<Change>,
+    ) -> Draw {
+        changes.clear();
         let picture = self.resize.map_or(picture, |resize| resize.size(picture));
         let view = self.crop.draw(picture, self.size, rng);
         let view = View { flip: self.flip && rng.random(), ..view };
-        let mut changes = Vec::new();
         if let Some(jitter) = self.jitter {
             jitter.draw(&mut changes, rng);
         }

@@ -66,8 +66,8 @@ pub struct Resampler {
     down: Taps,
     /// The picture between the two passes.
     between: Vec<u8>,
-    /// A row of the picture, and a byte more.
-    row: Vec<u8>,
+    /// Some rows of the picture, column by column.
+    band: Vec<u8>,
 }
 
 impl Resampler {
@@ -94,22 +94,22 @@ impl Resampler {
         target.resize(height, width);
         let stride = source.width * CHANNELS;
         let part = &source.pixels[from.top * stride + from.left * CHANNELS..];
-        let Self { across, down, between, row } = self;
+        let Self { across, down, between, band } = self;
         across.place(interpolation, from.width, width);
         down.place(interpolation, from.height, height);
         let (bytes, bytes_before) = (width * CHANNELS, from.width * CHANNELS);
         // A picture that keeps its width, or height, goes through one pass only.
         if from.height == height {
-            across.along_rows(part, stride, from.width, row, &mut target.pixels);
+            across.along_rows(part, stride, from.width, band, &mut target.pixels);
         } else if from.width == width {
             down.along_columns(part, stride, bytes, &mut target.pixels);
         } else if from.height as isize - height as isize > 2 * from.width.saturating_sub(width) as isize {
             between.resize(height * bytes_before, 0);
             down.along_columns(part, stride, bytes_before, between);
-            across.along_rows(between, bytes_before, from.width, row, &mut target.pixels);
+            across.along_rows(between, bytes_before, from.width, band, &mut target.pixels);
         } else {
             between.resize(from.height * bytes, 0);
-            across.along_rows(part, stride, from.width, row, between);
+            across.along_rows(part, stride, from.width, band, between);
             down.along_columns(between, bytes, bytes, &mut target.pixels);
         }
     }
@@ -119,6 +119,9 @@ impl Resampler {
 const BITS: u32 = 22;
 /// What rounds a sum to the nearest byte.
 const HALF: i32 = 1 << (BITS - 1);
+
+/// Numbers that are summed up side by side.
+const BLOCK: usize = 32;
 
 /// Which pixels a line's pixels are made of, and how much of each.
 #[derive(Clone, Debug, Default)]
@@ -165,28 +168,36 @@ impl Taps {
         })
     }
 
-    /// Rows of `width` pixels, `stride` bytes from one to the next, to rows of `target`; `row` is room for one.
-    fn along_rows(&self, source: &[u8], stride: usize, width: usize, row: &mut Vec<u8>, target: &mut [u8]) {
-        let bytes = width * CHANNELS;
-        // Pixels are read four bytes at a time, the last one too.
-        row.resize(bytes + 1, 0);
+    /// Rows of `width` pixels, `stride` bytes from one to the next, to rows of `target`; `band` is room to work in.
+    ///
+    /// Some rows at a time are turned into columns, so that a weight counts for all of them at once.
+    fn along_rows(&self, source: &[u8], stride: usize, width: usize, band: &mut Vec<u8>, target: &mut [u8]) {
+        let (bytes, bytes_after) = (width * CHANNELS, self.spans.len() * CHANNELS);
+        band.resize(bytes * BLOCK, 0);
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
-                for (target, from) in
-                    target.chunks_exact_mut(self.spans.len() * CHANNELS).zip(source.chunks(stride))
-                {
-                    row[..bytes].copy_from_slice(&from[..bytes]);
-                    for (pixel, (first, weights)) in target.chunks_exact_mut(CHANNELS).zip(self.each()) {
-                        let from = &row[first * CHANNELS..(first + weights.len()) * CHANNELS + 1];
-                        let mut sums = [HALF; 4];
-                        for (from, &weight) in from.windows(4).step_by(CHANNELS).zip(weights) {
-                            for lane in 0..4 {
-                                sums[lane] += i32::from(from[lane]) * weight;
+                let bands = target.chunks_mut(bytes_after * BLOCK).zip(source.chunks(stride * BLOCK));
+                for (target, from) in bands {
+                    let rows = target.len() / bytes_after;
+                    for (at, column) in band.chunks_exact_mut(BLOCK).enumerate() {
+                        let down = from[at..].iter().step_by(stride);
+                        column[..rows].iter_mut().zip(down).for_each(|(byte, from)| *byte = *from);
+                    }
+                    for (x, (first, weights)) in self.each().enumerate() {
+                        for channel in 0..CHANNELS {
+                            let columns = band[(first * CHANNELS + channel) * BLOCK..].chunks(BLOCK);
+                            let mut sums = [HALF; BLOCK];
+                            for (column, &weight) in columns.step_by(CHANNELS).zip(weights) {
+                                let column = &column[..BLOCK];
+                                for lane in 0..BLOCK {
+                                    sums[lane] += i32::from(column[lane]) * weight;
+                                }
                             }
-                        }
-                        for (byte, sum) in pixel.iter_mut().zip(sums) {
-                            *byte = to_byte(sum);
+                            let rows = target[x * CHANNELS + channel..].iter_mut().step_by(bytes_after);
+                            for (byte, sum) in rows.zip(sums) {
+                                *byte = to_byte(sum);
+                            }
                         }
                     }
                 }
@@ -196,7 +207,6 @@ impl Taps {
 
     /// Rows of `bytes` bytes, `stride` bytes from one to the next, to the rows of `target`.
     fn along_columns(&self, source: &[u8], stride: usize, bytes: usize, target: &mut [u8]) {
-        const BLOCK: usize = 32;
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {

@@ -9,6 +9,7 @@ mod zip;
 
 use crate::{Error, Result};
 use flate2::read::DeflateDecoder;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -89,7 +90,7 @@ impl Tree {
     pub(crate) fn has_file(&self, name: &str) -> bool {
         match &self.kind {
             Kind::Folder => self.path(name).is_file(),
-            Kind::Archive(archive) => archive.find(&format!("{}{name}", self.prefix)).is_some(),
+            Kind::Archive(archive) => archive.find(&self.inner(name)).is_some(),
         }
     }
 
@@ -169,7 +170,7 @@ impl Tree {
                 Ok(())
             }
             Kind::Archive(archive) => {
-                let found = archive.find(&format!("{}{name}", self.prefix));
+                let found = archive.find(&self.inner(name));
                 let member = found.ok_or_else(|| damaged(&self.root, &format!("has no member {name}")))?;
                 archive.read(member, buffer).map_err(failed)
             }
@@ -188,7 +189,7 @@ impl Tree {
                 read_at(&file, start, part).map_err(failed)
             }
             Kind::Archive(archive) => {
-                let found = archive.find(&format!("{}{name}", self.prefix));
+                let found = archive.find(&self.inner(name));
                 let member = found.ok_or_else(|| damaged(&self.root, &format!("has no member {name}")))?;
                 if member.deflated || start + part.len() as u64 > member.stored {
                     return Err(damaged(&self.path(name), "is compressed or ends too early"));
@@ -206,7 +207,7 @@ impl Tree {
                 std::fs::metadata(&path).map(|data| data.len()).map_err(|cause| Error::io(path, cause))
             }
             Kind::Archive(archive) => {
-                let found = archive.find(&format!("{}{name}", self.prefix));
+                let found = archive.find(&self.inner(name));
                 found.map(|member| member.bytes).ok_or_else(|| damaged(&self.root, "has no such member"))
             }
         }
@@ -220,6 +221,11 @@ impl Tree {
         let mut bytes = Vec::new();
         self.read(name, &mut bytes)?;
         String::from_utf8(bytes).map_err(|_| Error::list(self.path(name), "is no UTF-8 text"))
+    }
+
+    /// The whole name of a file in an archive.
+    fn inner<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        if self.prefix.is_empty() { name.into() } else { format!("{}{name}", self.prefix).into() }
     }
 
     /// The prefix of the members of a folder.

@@ -1,0 +1,4 @@
+//! See `adautomix_datasets::fuzzing::shard`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| adautomix_datasets::fuzzing::shard(bytes));
