@@ -6,10 +6,12 @@
 #include "common.cuh"
 
 #include "activation.cuh"
+#include "attention.cuh"
 #include "batch_norm.cuh"
 #include "blend.cuh"
 #include "layer_norm.cuh"
 #include "mask_attention.cuh"
+#include "picture.cuh"
 #include "pool.cuh"
 #include "resize.cuh"
 #include "softmax.cuh"

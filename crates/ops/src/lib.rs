@@ -43,6 +43,7 @@ mod layer_norm;
 mod mask_attention;
 #[cfg(test)]
 mod oracle;
+mod pictures;
 mod pool;
 mod roi_align;
 mod update;
@@ -55,9 +56,10 @@ pub use cross_entropy::{Reduction, cross_entropy, soft_cross_entropy};
 pub use interpolate::{Interpolation, interpolate, upsample_softmax};
 pub use layer_norm::{layer_norm, layer_norm_channels_first};
 pub use mask_attention::{MaskAttention, mask_attention};
+pub use pictures::{Upload, Window, cut_pictures};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
 pub use roi_align::roi_align;
 pub use update::{
-    AdamW, Sgd, Trained, accumulate, accumulate_all, adamw_step, adamw_steps, moving_average,
+    AdamW, Sgd, Trained, accumulate, accumulate_all, adamw_step, adamw_steps, clip_all, moving_average,
     moving_averages, overwrite, scale, scale_all, sgd_step, sgd_steps, squared_norm, squared_norms,
 };

@@ -264,6 +264,24 @@ pub fn squared_norms(tensors: &[&Tensor]) -> Result<Vec<f64>> {
     tensors.iter().map(|x| squared_norm(x)).collect()
 }
 
+/// Scales tensors so that their common norm is at most `max_norm`: the factor is `min(1, max_norm / (norm + 1e-6))`. On a
+/// device the norm stays there, and nobody waits for it.
+///
+/// # Errors
+/// As [`scale`].
+pub fn clip_all(tensors: &[&Tensor], max_norm: f64) -> Result<()> {
+    #[cfg(any(feature = "cuda", test))]
+    if tensors.first().is_some_and(|first| crate::device::takes(first)) {
+        return crate::device::update::clip(tensors, max_norm);
+    }
+    let norm = squared_norms(tensors)?.iter().sum::<f64>().sqrt();
+    let factor = max_norm / (norm + 1e-6);
+    if factor < 1.0 {
+        scale_all(tensors, factor)?;
+    }
+    Ok(())
+}
+
 fn same_shape(op: &str, tensor: &Tensor, others: &[&Tensor]) -> Result<()> {
     match others.iter().find(|other| other.dims() != tensor.dims()) {
         Some(other) => bail!("{op}: expected {:?}, got {:?}", tensor.dims(), other.dims()),
