@@ -1,4 +1,4 @@
-//! Training batches on their way to the device that computes.
+//! Batches on their way to the device that computes.
 //!
 //! The processor gets numbers, which the loader's threads have normalised. A CUDA device normalises bytes itself: where
 //! pictures are only cut and mirrored, all of them lie there, and a batch is where they are cut; otherwise the bytes of a

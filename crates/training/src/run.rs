@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use adautomix_datasets::{Batch, Loader, facts};
+use adautomix_datasets::{Batch, facts};
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::{Recipe, Summary};
 use candle_core::{Device, Tensor};
 use serde_json::json;
 
-use crate::accuracy::evaluate;
+use crate::accuracy::evaluate_on;
 use crate::checkpoint::{self, Progress, write_whole};
 use crate::event::{Event, Listener};
 use crate::feed::{Feed, Made};
@@ -59,7 +59,7 @@ pub struct Run {
     options: Options,
     stepper: Stepper,
     training: Feed,
-    testing: Loader,
+    testing: Feed,
     progress: Progress,
     metrics: Metrics,
     tensorboard: TensorBoard,
@@ -90,7 +90,8 @@ impl Run {
             true => checkpoint::progress(&last)?,
             false => Progress { recipe: recipe.to_toml(), ..Progress::default() },
         };
-        let training = Feed::new(training, &options.device)?;
+        let [training, testing] =
+            [Feed::new(training, &options.device)?, Feed::new(testing, &options.device)?];
         let metrics = Metrics::open(&options.out.join("metrics.jsonl"), progress.metrics_length)?;
         let tensorboard = TensorBoard::create(&options.out)?;
         let seconds_before = seconds(&options.out);
@@ -233,7 +234,8 @@ impl Run {
         self.read_losses()?;
         let mut accuracies = Vec::new();
         for (network, classifier) in self.stepper.method().evaluated() {
-            let heads = evaluate(classifier, &self.testing, &self.options.device)?;
+            let (batches, testing) = (self.testing.epoch(0, 0), &mut self.testing);
+            let heads = evaluate_on(classifier, batches.map(|batch| testing.inputs(batch?)))?;
             accuracies.extend(heads.into_iter().map(|accuracy| (network, accuracy)));
         }
         let row = accuracies.iter().map(|(network, accuracy)| {
@@ -297,7 +299,7 @@ impl Run {
 
     /// Training and test pictures.
     fn counts(&self) -> [usize; 2] {
-        [self.training.loader().source().len(), self.testing.source().len()]
+        [self.training.loader().source().len(), self.testing.loader().source().len()]
     }
 }
 
