@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adautomix_ops::{accumulate_all, scale_all, squared_norms};
+use adautomix_ops::{accumulate, scale, squared_norms};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, TensorId};
 
@@ -43,7 +43,7 @@ impl Gradients {
                 None => new.push((variable.id(), gradient.detach().contiguous()?)),
             }
         }
-        accumulate_all(&known)?;
+        accumulate(&known)?;
         self.by_variable.extend(new);
         Ok(())
     }
@@ -81,7 +81,7 @@ impl Gradients {
     /// # Errors
     /// If a gradient can't be written.
     pub fn scale(&self, variables: &[(String, Tensor)], factor: f64) -> Result<()> {
-        Ok(scale_all(&self.of(variables), factor)?)
+        Ok(scale(&self.of(variables), factor)?)
     }
 
     /// Scales the gradients of `variables` so that their common norm is at most `max_norm`, and gives the norm before:
