@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
 
-/// The compiler of the CUDA toolkit: that of `CUDA_HOME` or `CUDA_PATH`, or the one on the path.
-pub(crate) fn nvcc() -> Option<PathBuf> {
+/// What was found; asking takes a process each.
+static NVCC: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os);
     let candidates = homes.map(|home| PathBuf::from(home).join("bin/nvcc")).chain([PathBuf::from("nvcc")]);
     candidates.into_iter().find(|nvcc| prints(nvcc.as_os_str(), &["--version"]).is_some())
-}
+});
 
 /// What a build is told where there is no toolkit, so that types can be checked: a compiler that makes empty files, and
 /// answers to what would be asked of the toolkit and the device.
@@ -50,11 +51,20 @@ while [ $# -gt 0 ]; do
 done
 "#;
 
-/// The first device, where there are a compiler and a device.
-pub(crate) fn found() -> Option<String> {
+static DEVICE: LazyLock<Option<String>> = LazyLock::new(|| {
     nvcc()?;
     let devices = prints("nvidia-smi".as_ref(), &["--query-gpu=name", "--format=csv,noheader"])?;
     devices.lines().next().map(str::to_owned).filter(|name| !name.is_empty())
+});
+
+/// The compiler of the CUDA toolkit: that of `CUDA_HOME` or `CUDA_PATH`, or the one on the path.
+pub(crate) fn nvcc() -> Option<&'static PathBuf> {
+    NVCC.as_ref()
+}
+
+/// The first device, where there are a compiler and a device.
+pub(crate) fn found() -> Option<&'static str> {
+    DEVICE.as_deref()
 }
 
 /// Where runs compute unless somebody says otherwise.

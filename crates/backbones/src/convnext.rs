@@ -1,6 +1,6 @@
 //! ConvNeXt (Liu et al., CVPR 2022).
 
-use adautomix_ops::{ConvSpec, conv2d, global_avg_pool};
+use adautomix_ops::{ConvSpec, conv2d, depthwise_conv7, global_avg_pool, scaled};
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
@@ -62,27 +62,31 @@ struct Stage {
 
 struct Block {
     gamma: Tensor,
-    depthwise: Conv,
+    depthwise: (Tensor, Tensor),
     norm: Norm,
     mlp: Mlp,
 }
 
 impl Block {
     fn new(channels: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        let spec = ConvSpec::new(1, 3).groups(channels);
+        let (depthwise, init) = (vb.pp("conv_dw"), Init::Randn { mean: 0.0, stdev: DEVIATION });
         Ok(Self {
             gamma: vb.get_with_hints(channels, "gamma", Init::Const(LAYER_SCALE))?,
-            depthwise: Conv::new([channels; 2], 7, spec, &vb.pp("conv_dw"))?,
+            depthwise: (
+                depthwise.get_with_hints((channels, 1, 7, 7), "weight", init)?,
+                depthwise.get_with_hints(channels, "bias", Init::Const(0.0))?,
+            ),
             norm: Norm::new(channels, EPS, &vb.pp("norm"))?,
             mlp: Mlp::new(channels, &vb.pp("mlp"))?,
         })
     }
 
-    /// `[B, C, H, W]` to the same; `place` is the block's number and how many there are.
+    /// `[B, H, W, C]` to the same; `place` is the block's number and how many there are.
     fn forward(&self, x: &Tensor, place: [usize; 2], pass: &mut Pass) -> Result<Tensor> {
-        let y = channels_last(&self.depthwise.forward(x)?)?;
-        let y = self.mlp.forward(&self.norm.forward(&y)?)?.broadcast_mul(&self.gamma)?;
-        x + pass.drop_path(channels_first(&y)?, place[0], place[1])?
+        let (weight, bias) = &self.depthwise;
+        let y = self.norm.forward(&depthwise_conv7(x, weight, bias)?)?;
+        let y = scaled(&self.mlp.forward(&y)?, Some(&self.gamma), None)?;
+        x + pass.drop_path(y, place[0], place[1])?
     }
 }
 
@@ -136,7 +140,8 @@ impl Backbone for ConvNext {
         };
         let (before, all) = before(&self.config.depths, index);
         let mut blocks = (before..).zip(&stage.blocks);
-        blocks.try_fold(x, |x, (number, block)| block.forward(&x, [number, all], pass))
+        let x = channels_last(&x)?;
+        channels_first(&blocks.try_fold(x, |x, (number, block)| block.forward(&x, [number, all], pass))?)
     }
 
     fn stages(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use adautomix_ops::Moments;
+use adautomix_ops::{Moments, scaled};
 use candle_core::{Result, Tensor};
 use rand::{Rng, RngCore};
 
@@ -101,10 +101,7 @@ impl Pass {
         }
         let batch = branch.dim(0)?;
         let kept = |_| if rng.random_bool(1.0 - rate) { (1.0 / (1.0 - rate)) as f32 } else { 0.0 };
-        let factors: Vec<f32> = (0..batch).map(kept).collect();
-        let mut shape = vec![1; branch.rank()];
-        shape[0] = batch;
-        branch.broadcast_mul(&Tensor::from_vec(factors, shape, branch.device())?)
+        scaled(&branch, None, Some((0..batch).map(kept).collect()))
     }
 
     /// The mode.

@@ -1,7 +1,7 @@
 //! The Swin transformer (Liu et al., ICCV 2021): attention in windows that are shifted from block to block.
 
-use adautomix_ops::{ConvSpec, attention, conv2d};
-use candle_core::{Result, Tensor, bail};
+use adautomix_ops::{ConvSpec, Order, attention, conv2d, reorder};
+use candle_core::{Device, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
 use crate::tokens::{DEVIATION, Dense, Mlp, Norm, before, channels_first, channels_last};
@@ -53,18 +53,19 @@ pub struct Swin {
 }
 
 struct Stage {
-    downsample: Option<(Norm, Dense)>,
+    downsample: Option<(Order, Norm, Dense)>,
     blocks: Vec<Block>,
     windows: Windows,
 }
 
 /// How the maps of a stage are cut into windows.
 struct Windows {
-    side: usize,
+    /// Side of a window.
     window: usize,
-    shift: usize,
-    /// `[windows, T, T]`, for shifted blocks.
-    mask: Option<Tensor>,
+    /// The tokens of a map window by window, and back.
+    plain: [Order; 2],
+    /// The same for a map that was moved up and left by half a window, around the border.
+    shifted: Option<([Order; 2], Tensor)>,
     /// For each pair of tokens of a window, the row of the bias table, `[T * T]`.
     pairs: Tensor,
 }
@@ -94,37 +95,33 @@ impl Windows {
         };
         let pairs: Vec<u32> = tokens.iter().flat_map(|a| tokens.iter().map(move |b| row(a, b))).collect();
         let pairs = Tensor::new(pairs, vb.device())?;
-        let mask = match shift {
-            0 => None,
-            _ => Some(Tensor::from_vec(
-                shift_mask(side, window, shift),
-                ((side / window) * (side / window), window * window, window * window),
-                vb.device(),
-            )?),
+        let order = |shift: usize| -> Result<[Order; 2]> {
+            let order = Order::new(&cut(side, window, shift), vb.device())?;
+            Ok([order.clone(), order.inverse()?])
         };
-        Ok(Self { side, window, shift, mask, pairs })
+        let shifted = match shift {
+            0 => None,
+            _ => {
+                let shape = ((side / window) * (side / window), window * window, window * window);
+                let mask = Tensor::from_vec(shift_mask(side, window, shift), shape, vb.device())?;
+                Some((order(shift)?, mask))
+            }
+        };
+        Ok(Self { window, plain: order(0)?, shifted, pairs })
     }
+}
 
-    /// `[B, side, side, C]` to `[B * windows, T, C]`.
-    fn cut(&self, x: &Tensor) -> Result<Tensor> {
-        let (batch, _, _, channels) = x.dims4()?;
-        let (count, window) = (self.side / self.window, self.window);
-        x.reshape(&[batch, count, window, count, window, channels])?
-            .permute(vec![0, 1, 3, 2, 4, 5])?
-            .contiguous()?
-            .reshape((batch * count * count, window * window, channels))
+/// Where the tokens of each window come from, of a map moved by `shift` rows and columns towards the start.
+fn cut(side: usize, window: usize, shift: usize) -> Vec<u32> {
+    let (count, mut source) = (side / window, Vec::with_capacity(side * side));
+    for index in 0..count * count {
+        for token in 0..window * window {
+            let row = (index / count * window + token / window + shift) % side;
+            let column = (index % count * window + token % window + shift) % side;
+            source.push((row * side + column) as u32);
+        }
     }
-
-    /// The way back.
-    fn join(&self, x: &Tensor) -> Result<Tensor> {
-        let (windows, _, channels) = x.dims3()?;
-        let (count, window) = (self.side / self.window, self.window);
-        let batch = windows / (count * count);
-        x.reshape(&[batch, count, count, window, window, channels])?
-            .permute(vec![0, 1, 3, 2, 4, 5])?
-            .contiguous()?
-            .reshape((batch, self.side, self.side, channels))
-    }
+    source
 }
 
 /// For each window of the shifted map, [`APART`] where two tokens come from regions that were apart before.
@@ -143,15 +140,6 @@ fn shift_mask(side: usize, window: usize, shift: usize) -> Vec<f32> {
         }
     }
     mask
-}
-
-/// `[B, H, W, C]` moved by `shift` rows and columns towards the end, around the border.
-fn roll(x: &Tensor, shift: usize) -> Result<Tensor> {
-    let turned = |x: &Tensor, axis: usize| -> Result<Tensor> {
-        let rest = x.dim(axis)? - shift;
-        Tensor::cat(&[x.narrow(axis, rest, shift)?, x.narrow(axis, 0, rest)?], axis)
-    };
-    turned(&turned(x, 1)?, 2)
 }
 
 impl Block {
@@ -173,20 +161,17 @@ impl Block {
 
     /// `[B, H, W, C]` to the same; `place` is the block's number and how many there are.
     fn forward(&self, x: &Tensor, windows: &Windows, place: [usize; 2], pass: &mut Pass) -> Result<Tensor> {
-        let (shift, side, tokens) = (windows.shift, windows.side, windows.window * windows.window);
-        let shifted = self.shifted && shift > 0;
-        let mut y = self.norm1.forward(x)?;
-        if shifted {
-            y = roll(&y, side - shift)?;
-        }
+        let ([cut, join], mask) = match &windows.shifted {
+            Some((orders, mask)) if self.shifted => (orders, Some(mask)),
+            _ => (&windows.plain, None),
+        };
+        let (batch, height, width, channels) = x.dims4()?;
+        let (tokens, whole) = (windows.window * windows.window, (batch, height * width, channels));
         let bias = self.bias_table.index_select(&windows.pairs, 0)?.t()?.contiguous()?;
         let bias = bias.reshape((self.heads, tokens, tokens))?;
-        let mask = windows.mask.as_ref().filter(|_| shifted);
-        let attended = attention(&self.qkv.forward(&windows.cut(&y)?)?, self.heads, Some(&bias), mask)?;
-        y = windows.join(&self.projection.forward(&attended)?)?;
-        if shifted {
-            y = roll(&y, shift)?;
-        }
+        let y = reorder(&self.norm1.forward(x)?.reshape(whole)?, cut)?.reshape(((), tokens, channels))?;
+        let attended = attention(&self.qkv.forward(&y)?, self.heads, Some(&bias), mask)?;
+        let y = reorder(&self.projection.forward(&attended)?.reshape(whole)?, join)?.reshape(x.dims())?;
         let [number, all] = place;
         let x = (x + pass.drop_path(y, number, all)?)?;
         &x + pass.drop_path(self.mlp.forward(&self.norm2.forward(&x)?)?, number, all)?
@@ -230,7 +215,8 @@ impl Stage {
             _ => {
                 let vb = vb.pp("downsample");
                 let norm = Norm::new(2 * channels, EPS, &vb.pp("norm"))?;
-                Some((norm, Dense::new(2 * channels, channels, false, &vb.pp("reduction"))?))
+                let reduction = Dense::new(2 * channels, channels, false, &vb.pp("reduction"))?;
+                Some((merging(config.side(index - 1), vb.device())?, norm, reduction))
             }
         };
         let windows = Windows::new(config.side(index), vb)?;
@@ -243,16 +229,24 @@ impl Stage {
 
     /// Merges patches of 2×2: `[B, H, W, C]` to `[B, H/2, W/2, 2 C]`.
     fn merge(&self, x: &Tensor) -> Result<Tensor> {
-        let Some((norm, reduction)) = &self.downsample else { return Ok(x.clone()) };
+        let Some((order, norm, reduction)) = &self.downsample else { return Ok(x.clone()) };
         let (batch, height, width, channels) = x.dims4()?;
-        // The four tokens in the order (0,0), (1,0), (0,1), (1,1) of (row, column).
-        let merged = x
-            .reshape(&[batch, height / 2, 2, width / 2, 2, channels])?
-            .permute(vec![0, 1, 3, 4, 2, 5])?
-            .contiguous()?
-            .reshape((batch, height / 2, width / 2, 4 * channels))?;
+        let merged = reorder(&x.reshape((batch, height * width, channels))?, order)?;
+        let merged = merged.reshape((batch, height / 2, width / 2, 4 * channels))?;
         reduction.forward(&norm.forward(&merged)?)
     }
+}
+
+/// The tokens of a map patch by patch, those of a patch in the order (0,0), (1,0), (0,1), (1,1) of (row, column).
+fn merging(side: usize, device: &Device) -> Result<Order> {
+    let mut source = Vec::with_capacity(side * side);
+    for patch in 0..side * side / 4 {
+        let (row, column) = (patch / (side / 2) * 2, patch % (side / 2) * 2);
+        for part in 0..4 {
+            source.push(((row + part % 2) * side + column + part / 2) as u32);
+        }
+    }
+    Order::new(&source, device)
 }
 
 impl Backbone for Swin {

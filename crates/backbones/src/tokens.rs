@@ -1,6 +1,6 @@
 //! The layers of networks whose maps are tokens, channels last.
 
-use adautomix_ops::{gelu, layer_norm, linear};
+use adautomix_ops::{gelu, layer_norm, linear, transpose};
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
@@ -24,12 +24,7 @@ impl Dense {
 
     /// `[.., inputs]` to `[.., outputs]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (inputs, mut dims) = (self.weight.dim(1)?, x.dims().to_vec());
-        let y = linear(&x.reshape(((), inputs))?, &self.weight, self.bias.as_ref())?;
-        if let Some(last) = dims.last_mut() {
-            *last = self.weight.dim(0)?;
-        }
-        y.reshape(dims)
+        linear(x, &self.weight, self.bias.as_ref())
     }
 }
 
@@ -80,12 +75,14 @@ impl Mlp {
 
 /// `[B, C, H, W]` to `[B, H, W, C]`.
 pub(crate) fn channels_last(map: &Tensor) -> Result<Tensor> {
-    map.permute((0, 2, 3, 1))?.contiguous()
+    let (batch, channels, height, width) = map.dims4()?;
+    transpose(&map.reshape((batch, channels, height * width))?)?.reshape((batch, height, width, channels))
 }
 
 /// `[B, H, W, C]` to `[B, C, H, W]`.
 pub(crate) fn channels_first(map: &Tensor) -> Result<Tensor> {
-    map.permute((0, 3, 1, 2))?.contiguous()
+    let (batch, height, width, channels) = map.dims4()?;
+    transpose(&map.reshape((batch, height * width, channels))?)?.reshape((batch, channels, height, width))
 }
 
 /// How many blocks come before a stage, and how many there are.

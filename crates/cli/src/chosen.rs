@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use adautomix_datasets::{CHANNELS, Normalize, Picture, Scratch, View, facts};
+use adautomix_datasets::{CHANNELS, Normalize, Picture, Scratch, View};
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::Recipe;
 use adautomix_training::method::Shown;
@@ -52,8 +52,8 @@ impl Chosen {
         Ok(chosen)
     }
 
-    /// Pictures from files, brought to the size that the recipe's network sees.
-    pub(crate) fn from_files(recipe: &Recipe, images: &[PathBuf]) -> Result<Self> {
+    /// Pictures from files, brought to the size that the recipe's network sees, for one that tells `classes` apart.
+    pub(crate) fn from_files(recipe: &Recipe, images: &[PathBuf], classes: usize) -> Result<Self> {
         let size = recipe.data.input_size as u32;
         let read = |path: &PathBuf| -> Result<Picture> {
             let image = image::open(path).with_context(|| format!("{}", path.display()))?;
@@ -61,11 +61,10 @@ impl Chosen {
             Ok(Picture { height: size as usize, width: size as usize, pixels: image.into_raw() })
         };
         let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let classes = facts(&recipe.data.name)?.classes as u32;
         Ok(Self {
             pictures: images.iter().map(read).collect::<Result<_>>()?,
             // Which class they are of isn't known; weights of labels can be told apart as long as the labels can.
-            labels: (0..images.len() as u32).map(|image| image % classes).collect(),
+            labels: (0..images.len() as u32).map(|image| image % classes as u32).collect(),
             names: images.iter().map(stem).collect(),
         })
     }

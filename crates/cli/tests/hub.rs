@@ -2,7 +2,7 @@
 #![cfg(feature = "hub")]
 
 mod common;
-#[path = "../../hub/tests/hub/server.rs"]
+#[path = "../../hub/tests/hub/server/mod.rs"]
 #[expect(dead_code, reason = "the tests of the crate use more of it")]
 mod server;
 

@@ -142,9 +142,7 @@ impl Records {
 mod tests {
     use super::*;
     use crate::cifar::{CIFAR10, CIFAR100};
-    use crate::{Picture, Source};
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
+    use crate::{Picture, Source, testing};
     use std::path::PathBuf;
 
     /// Three records whose red is the row, green the column, and blue the record's number.
@@ -161,18 +159,8 @@ mod tests {
         bytes
     }
 
-    /// Writes an archive of members whose names are not checked.
     fn write_archive(path: &Path, members: &[(&str, tar::EntryType, &[u8])]) {
-        let mut archive = tar::Builder::new(GzEncoder::new(File::create(path).unwrap(), Compression::fast()));
-        for &(name, kind, content) in members {
-            let mut header = tar::Header::new_gnu();
-            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-            header.set_entry_type(kind);
-            header.set_size(content.len() as u64);
-            header.set_cksum();
-            archive.append(&header, content).unwrap();
-        }
-        archive.into_inner().unwrap().finish().unwrap();
+        std::fs::write(path, testing::gzip(&testing::tar(members))).unwrap();
     }
 
     fn archive_of(path: &Path, members: &[(&str, &[u8])]) {

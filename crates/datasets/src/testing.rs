@@ -1,6 +1,11 @@
-//! What tests of pictures share: a picture that a line of Python makes too, and a digest to compare whole pictures by.
+//! What tests share: a picture that a line of Python makes too, a digest to compare whole pictures by, and archives.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use md5::{Digest, Md5};
+use tar::{EntryType, Header};
 
 use crate::{CHANNELS, Picture};
 
@@ -18,4 +23,25 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// The MD5 digest of bytes, in hexadecimal digits.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     hex(&Md5::digest(bytes))
+}
+
+/// A tar archive of members whose names are not checked.
+pub(crate) fn tar(members: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for &(name, kind, content) in members {
+        let mut header = Header::new_gnu();
+        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        archive.append(&header, content).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+/// Bytes, compressed.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }

@@ -75,21 +75,11 @@ fn move_all(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
-    use tar::EntryType;
+    use crate::testing::{gzip, tar};
+    use ::tar::EntryType;
 
     fn write(path: &Path, members: &[(&str, EntryType, &[u8])]) {
-        let mut archive = tar::Builder::new(GzEncoder::new(File::create(path).unwrap(), Compression::fast()));
-        for &(name, kind, content) in members {
-            let mut header = tar::Header::new_gnu();
-            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-            header.set_entry_type(kind);
-            header.set_size(content.len() as u64);
-            header.set_cksum();
-            archive.append(&header, content).unwrap();
-        }
-        archive.into_inner().unwrap().finish().unwrap();
+        std::fs::write(path, gzip(&tar(members))).unwrap();
     }
 
     #[test]

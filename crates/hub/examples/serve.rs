@@ -5,7 +5,7 @@
 //! cargo run -p adautomix-hub --example serve
 //! ```
 
-#[path = "../tests/hub/server.rs"]
+#[path = "../tests/hub/server/mod.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod server;
 

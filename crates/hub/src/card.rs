@@ -189,15 +189,15 @@ impl Card<'_> {
             "**The run is not the published one in length or pictures, so the two figures can't be compared.**"
         };
         format!(
-            "## Published figure\n\n{table}row {row}, column {column}: {value} {unit} after {epochs} epochs ({network}, \
-             {words}). Here: {measured} after {own} epochs.\n{verdict}\n\nSource: {source}\n",
+            "## Published figure\n\n{table}row {row}, column {column}: {value} {unit} after {epochs} ({network}, \
+             {words}). Here: {measured} after {own}.\n{verdict}\n\nSource: {source}\n",
             table = claim.table.map(|table| format!("Table {table}, ")).unwrap_or_default(),
             row = claim.row,
             column = claim.column,
             value = claim.value,
             unit = claim.unit,
-            epochs = claim.epochs,
-            own = self.summary.epochs,
+            epochs = of_epochs(claim.epochs),
+            own = of_epochs(self.summary.epochs),
             source = claim.source,
         )
     }
@@ -271,12 +271,13 @@ impl Card<'_> {
         let data = &self.network.recipe.data;
         let numbers = |values: [f64; 3]| values.map(|value| value.to_string()).join(", ");
         format!(
-            "## Training\n\nRecipe `{recipe}`, seed {seed}: {epochs} epochs, {steps} steps, {hours:.2} hours on `{device}`, by \
+            "## Training\n\nRecipe `{recipe}`, seed {seed}: {epochs}, {steps} steps, {hours:.2} hours on `{device}`, by \
              {commit} of adautomix (AdAutoMix in Rust on candle). Pictures are {side}×{side}, less the mean ({mean}) and \
              divided by ({std}), on a scale from 0 to 1.\n\n<details><summary>The whole recipe</summary>\n\n```toml\n{toml}```\n\n\
              </details>\n\nThe method is that of *Adversarial AutoMixup* (Qin et al., ICLR 2024, arXiv 2312.11954), or one that \
              its authors compare with.\n",
             recipe = self.summary.recipe,
+            epochs = of_epochs(*epochs),
             hours = seconds / 3600.0,
             side = data.input_size,
             mean = numbers(data.mean),
@@ -300,6 +301,14 @@ impl Card<'_> {
         let name = self.summary.dataset.as_str();
         let known = DATA_SETS.iter().find(|(known, ..)| *known == name);
         known.map_or((None, name), |(_, hub, title)| (Some(hub), title))
+    }
+}
+
+/// So many epochs, in words.
+fn of_epochs(count: usize) -> String {
+    match count {
+        1 => "1 epoch".to_owned(),
+        _ => format!("{count} epochs"),
     }
 }
 

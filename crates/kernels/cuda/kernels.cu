@@ -13,6 +13,7 @@
 #include "mask_attention.cuh"
 #include "picture.cuh"
 #include "pool.cuh"
+#include "rearrange.cuh"
 #include "resize.cuh"
 #include "softmax.cuh"
 #include "update.cuh"

@@ -323,6 +323,11 @@ unsafe fn outer_run<S: Simd, const MR: usize, const NV: usize>(
 #[inline(always)]
 fn load<S: Simd, const NV: usize>(simd: S, from: &[f32]) -> [S::f32s; NV] {
     let mut tile = [simd.splat_f32s(0.0); NV];
+    // Whole tiles are the rule, and masked loads are calls.
+    if from.len() == NV * S::F32_LANES {
+        tile.copy_from_slice(S::as_simd_f32s(from).0);
+        return tile;
+    }
     for j in 0..NV {
         let from = &from[(j * S::F32_LANES).min(from.len())..];
         tile[j] = simd.partial_load_f32s(&from[..S::F32_LANES.min(from.len())]);
@@ -333,6 +338,10 @@ fn load<S: Simd, const NV: usize>(simd: S, from: &[f32]) -> [S::f32s; NV] {
 #[inline(always)]
 fn store<S: Simd, const NV: usize>(simd: S, tile: &[S::f32s; NV], to: &mut [f32]) {
     let length = to.len();
+    if length == NV * S::F32_LANES {
+        S::as_mut_simd_f32s(to).0.copy_from_slice(tile);
+        return;
+    }
     for j in 0..NV {
         let to = &mut to[(j * S::F32_LANES).min(length)..((j + 1) * S::F32_LANES).min(length)];
         simd.partial_store_f32s(to, tile[j]);

@@ -46,20 +46,25 @@ pub fn backward_input(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut 
     rows.for_each_init(
         || (vec![0.0; width], vec![0.0; width]),
         |(normal, scaled), ((dx, x), dy)| {
-            for ((dx, x), dy) in dx.chunks_mut(width).zip(x.chunks(width)).zip(dy.chunks(width)) {
-                let (mean, inverse) = moments(x, eps);
-                normal.iter_mut().zip(x).for_each(|(normal, x)| *normal = (x - mean) * inverse);
-                scaled
-                    .iter_mut()
-                    .zip(dy)
-                    .zip(weight)
-                    .for_each(|((scaled, dy), weight)| *scaled = dy * weight);
-                let average = sum(scaled) / width as f32;
-                let slope = dot(scaled, normal) / width as f32;
-                for ((dx, scaled), normal) in dx.iter_mut().zip(scaled.iter()).zip(normal.iter()) {
-                    *dx = inverse * (scaled - average - slope * normal);
-                }
-            }
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((dx, x), dy) in dx.chunks_mut(width).zip(x.chunks(width)).zip(dy.chunks(width)) {
+                        let (mean, inverse) = moments(x, eps);
+                        for (normal, x) in normal.iter_mut().zip(x) {
+                            *normal = (x - mean) * inverse;
+                        }
+                        for ((scaled, dy), weight) in scaled.iter_mut().zip(dy).zip(weight) {
+                            *scaled = dy * weight;
+                        }
+                        let average = sum(scaled) / width as f32;
+                        let slope = dot(scaled, normal) / width as f32;
+                        for ((dx, scaled), normal) in dx.iter_mut().zip(scaled.iter()).zip(normal.iter()) {
+                            *dx = inverse * (scaled - average - slope * normal);
+                        }
+                    }
+                },
+            );
         },
     );
 }

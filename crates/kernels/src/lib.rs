@@ -13,14 +13,18 @@ pub mod attention;
 pub mod batch_norm;
 pub mod blend;
 pub mod conv;
+pub mod depthwise;
 #[cfg(any(feature = "cuda", feature = "emulator", test))]
 pub mod device;
 pub mod gemm;
 pub mod layer_norm;
+pub mod linear;
 pub mod multi_head;
 pub mod pool;
+pub mod rearrange;
 mod reduce;
 pub mod resize;
+pub mod scale;
 pub mod scratch;
 mod slots;
 pub mod softmax;

@@ -4,6 +4,7 @@ use adautomix_kernels::batch_norm as kernels;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::update::moving_averages;
 
 /// What is done to the normalised value before it is written.
 #[derive(Clone, Copy, Debug)]
@@ -39,16 +40,7 @@ impl Moments {
         times: usize,
     ) -> Result<()> {
         let keep = (1.0 - momentum).powi(times as i32);
-        #[cfg(any(feature = "cuda", test))]
-        if crate::device::takes(running_mean) {
-            let pairs = [(running_mean, &self.mean), (running_var, &self.variance)];
-            return crate::device::update::average(&pairs, keep, 1.0 - keep);
-        }
-        for (running, batch) in [(running_mean, &self.mean), (running_var, &self.variance)] {
-            let new = ((running.detach() * keep)? + (batch * (1.0 - keep))?)?;
-            running.slice_set(&new, 0, 0)?;
-        }
-        Ok(())
+        moving_averages(&[(running_mean, &self.mean), (running_var, &self.variance)], keep)
     }
 }
 

@@ -36,6 +36,7 @@ mod cosine;
 mod cross_entropy;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod depthwise;
 #[cfg(any(feature = "cuda", test))]
 mod device;
 mod interpolate;
@@ -45,7 +46,9 @@ mod mask_attention;
 mod oracle;
 mod pictures;
 mod pool;
+mod rearrange;
 mod roi_align;
+mod scale;
 mod update;
 
 pub use activation::{gelu, relu};
@@ -53,13 +56,16 @@ pub use attention::{attention, attention_map};
 pub use blend::{linear_mix, mask_mix, mix_images, paste_box, paste_patches};
 pub use cosine::cosine_similarity;
 pub use cross_entropy::{Reduction, cross_entropy, soft_cross_entropy};
+pub use depthwise::depthwise_conv7;
 pub use interpolate::{Interpolation, interpolate, upsample_softmax};
 pub use layer_norm::{layer_norm, layer_norm_channels_first};
 pub use mask_attention::{MaskAttention, mask_attention};
 pub use pictures::{Upload, Window, cut_pictures};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
+pub use rearrange::{Order, reorder, transpose};
 pub use roi_align::roi_align;
+pub use scale::scaled;
 pub use update::{
-    AdamW, Sgd, Trained, accumulate, accumulate_all, adamw_step, adamw_steps, clip_all, moving_average,
-    moving_averages, overwrite, scale, scale_all, sgd_step, sgd_steps, squared_norm, squared_norms,
+    AdamW, Sgd, Trained, accumulate, adamw_steps, clip, moving_averages, overwrite, scale, sgd_steps,
+    squared_norms,
 };

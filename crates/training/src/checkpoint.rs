@@ -20,6 +20,8 @@ const KEY: &str = "adautomix";
 pub struct Progress {
     /// The recipe, resolved.
     pub recipe: String,
+    /// Classes that the networks tell apart.
+    pub classes: usize,
     /// Steps made.
     pub steps: usize,
     /// How often weights have moved.

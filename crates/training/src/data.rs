@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use adautomix_datasets::{
     Crop, Interpolation, Loader, LoaderOptions, RandAugment, Resize, ResizedCrop, Side, Source, Split,
-    Subset, Synthetic, Transform, open,
+    Subset, Synthetic, Transform, facts, open,
 };
 use adautomix_recipes::{self as recipes, Recipe};
 
@@ -83,6 +83,19 @@ impl Pictures {
     pub fn testing(&self, recipe: &Recipe) -> Result<Loader> {
         let options = LoaderOptions::evaluation(recipe.training.batch_size);
         Ok(Loader::new(self.test.clone(), test_transform(recipe), options)?)
+    }
+}
+
+/// How many classes the pictures of a recipe are of, as far as the recipe tells.
+///
+/// # Errors
+/// If the data set is unknown, or only its files tell.
+pub fn classes(recipe: &Recipe) -> Result<usize> {
+    let data = &recipe.data;
+    let classes = data.classes.as_ref().map_or(facts(&data.name)?.classes, Vec::len);
+    match classes {
+        0 => Err(Error::Recipe(format!("data.name is `{}`, whose files alone tell its classes", data.name))),
+        _ => Ok(classes),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adautomix_ops::{accumulate_all, clip_all, scale_all, squared_norms};
+use adautomix_ops::{accumulate, clip, scale, squared_norms};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, TensorId};
 
@@ -43,7 +43,7 @@ impl Gradients {
                 None => new.push((variable.id(), gradient.detach().contiguous()?)),
             }
         }
-        accumulate_all(&known)?;
+        accumulate(&known)?;
         self.by_variable.extend(new);
         Ok(())
     }
@@ -81,7 +81,7 @@ impl Gradients {
     /// # Errors
     /// If a gradient can't be written.
     pub fn scale(&self, variables: &[(String, Tensor)], factor: f64) -> Result<()> {
-        Ok(scale_all(&self.of(variables), factor)?)
+        Ok(scale(&self.of(variables), factor)?)
     }
 
     /// Scales the gradients of `variables` so that their common norm is at most `max_norm`: the factor is
@@ -90,7 +90,7 @@ impl Gradients {
     /// # Errors
     /// If a gradient can't be read or written.
     pub fn clip(&self, variables: &[(String, Tensor)], max_norm: f64) -> Result<()> {
-        Ok(clip_all(&self.of(variables), max_norm)?)
+        Ok(clip(&self.of(variables), max_norm)?)
     }
 }
 

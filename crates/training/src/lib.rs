@@ -54,7 +54,7 @@ pub mod teacher;
 mod tensorboard;
 
 pub use accuracy::{HeadAccuracy, evaluate, heads, top_1_and_5};
-pub use data::{Pictures, test_transform};
+pub use data::{Pictures, classes, test_transform};
 pub use error::{Error, Result};
 pub use event::{Event, Listener};
 pub use gradients::Gradients;

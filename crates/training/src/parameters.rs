@@ -180,7 +180,7 @@ mod tests {
         let parameters = Parameters::trainable(1, &Device::Cpu);
         let weight = weight(&parameters.builder(), "a");
         let copy = parameters.frozen_copy().unwrap();
-        adautomix_ops::scale(&weight, 0.0).unwrap();
+        adautomix_ops::scale(&[&weight], 0.0).unwrap();
         let kept = copy.get("a").unwrap();
         assert!(weight.is_variable() && !kept.is_variable());
         assert_ne!(kept.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use adautomix_datasets::{Batch, facts};
+use adautomix_datasets::Batch;
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::{Recipe, Summary};
 use candle_core::{Device, Tensor};
@@ -88,7 +88,7 @@ impl Run {
         prepare_folder(&recipe, &options)?;
         let progress = match resumed {
             true => checkpoint::progress(&last)?,
-            false => Progress { recipe: recipe.to_toml(), ..Progress::default() },
+            false => Progress { recipe: recipe.to_toml(), classes, ..Progress::default() },
         };
         let [training, testing] =
             [Feed::new(training, &options.device)?, Feed::new(testing, &options.device)?];
@@ -316,6 +316,8 @@ pub fn inputs(batch: Batch, device: &Device) -> Result<Inputs> {
 pub struct Loaded {
     /// The recipe that they were trained with.
     pub recipe: Recipe,
+    /// Classes that they tell apart.
+    pub classes: usize,
     /// The method with its networks.
     pub method: Box<dyn Method>,
     /// Steps that had been made.
@@ -331,11 +333,10 @@ pub fn load(run: &Path, checkpoint: &str, device: &Device) -> Result<Loaded> {
     let text = std::fs::read_to_string(&path).map_err(Error::at(&path))?;
     let recipe = Recipe::from_toml(&text, &path.display().to_string())?;
     let path = checkpoint::path(run, checkpoint);
-    let steps = checkpoint::progress(&path)?.steps;
-    let classes = facts(&recipe.data.name)?.classes;
+    let Progress { classes, steps, .. } = checkpoint::progress(&path)?;
     let method = method::build(&recipe, classes, steps.max(1), device)?;
     checkpoint::restore_networks(&path, &method::tensors(&*method))?;
-    Ok(Loaded { recipe, method, steps })
+    Ok(Loaded { recipe, classes, method, steps })
 }
 
 /// Fills the networks of a new run with the weights that its recipe begins with.

@@ -129,7 +129,7 @@ pub(crate) fn run(args: &CamArgs) -> Result<()> {
 
 /// What a run's network sees in its `number`th picture.
 fn row(args: &CamArgs, run: &Path, loaded: &Loaded, classes: &[String], number: usize) -> Result<Row> {
-    let Loaded { recipe, method, steps } = loaded;
+    let Loaded { recipe, method, steps, .. } = loaded;
     let networks = method.evaluated();
     let network = match &args.network {
         None => networks.last(),

@@ -23,7 +23,7 @@ fn ema_update(case: &Case) -> Result<Outputs> {
     let mut outputs = Outputs::new();
     for (index, (average, value)) in case.inputs("ema_")?.iter().zip(case.inputs("param_")?).enumerate() {
         let average = average.copy()?;
-        adautomix_ops::moving_average(&average, &value, momentum)?;
+        adautomix_ops::moving_averages(&[(&average, &value)], momentum)?;
         outputs.push((format!("ema_{index}"), average));
     }
     Ok(outputs)

@@ -5,6 +5,8 @@
 //! expression, `dg = Gᵀ [ Σ (Bᵀ d B) ⊙ (A dY Aᵀ) ] G`. (Winograd 1980; Lavin and Gray 2016, with the points
 //! 0, ±1, ±2, ∞.) Rounding is a few times that of the plain sum: some 1e-6 of the largest output.
 
+mod filters;
+
 use std::marker::PhantomData;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -15,6 +17,8 @@ use super::layout::{ChannelsLast, Frame};
 use crate::gemm::{Outer, PANEL, Rows, padded};
 use crate::scratch;
 use crate::slots::Slots;
+pub(super) use filters::Filter;
+use filters::{FilterGradient, transform_filters};
 
 /// Side of an output tile, and of the input tile under it.
 const OUT: usize = 4;
@@ -28,15 +32,6 @@ const CHUNK: usize = 1 << 20;
 /// `channels` rounded up to whole vectors of the widest kind.
 fn lanes(channels: usize) -> usize {
     channels.next_multiple_of(16)
-}
-
-/// Which filters are meant.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Filter {
-    /// `weight[filter][channel]`
-    AsGiven,
-    /// `weight[channel][filter]`, turned by 180°: the adjoint of the convolution with these filters.
-    Adjoint,
 }
 
 /// The tiles of a batch.
@@ -150,137 +145,10 @@ pub(super) fn backward_weight(conv: &Conv, input: &[f32], grad: &[f32], grad_wei
     });
 }
 
-/// `G g Gᵀ` of every filter, as panels `[place][panel of filters][channel][PANEL]`.
-fn transform_filters(conv: &Conv, weight: &[f32], filter: Filter) -> scratch::Scratch {
-    let columns = padded(conv.filters);
-    let mut transformed = scratch::take(PLACES * conv.channels * columns);
-    let plane = conv.channels * columns;
-    let slots = Slots::new(&mut transformed);
-    (0..columns / PANEL)
-        .into_par_iter()
-        .flat_map(|p| (0..conv.channels).into_par_iter().map(move |c| (p, c)))
-        .for_each(|(panel, channel)| {
-            let mut lanes = [[0.0; PANEL]; 9];
-            for lane in 0..PANEL.min(conv.filters - panel * PANEL) {
-                let output = panel * PANEL + lane;
-                for tap in 0..9 {
-                    lanes[tap][lane] = match filter {
-                        Filter::AsGiven => weight[(output * conv.channels + channel) * 9 + tap],
-                        Filter::Adjoint => weight[(channel * conv.filters + output) * 9 + 8 - tap],
-                    };
-                }
-            }
-            let row = (panel * conv.channels + channel) * PANEL;
-            Arch::new().dispatch(FilterTransform { taps: &lanes, plane, row, slots: &slots });
-        });
-    transformed
-}
-
-struct FilterTransform<'a> {
-    taps: &'a [[f32; PANEL]; 9],
-    plane: usize,
-    row: usize,
-    slots: &'a Slots<'a>,
-}
-
-impl WithSimd for FilterTransform<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        for lane in (0..PANEL).step_by(S::F32_LANES) {
-            let mut g = [[simd.splat_f32s(0.0); 3]; 3];
-            for (tap, values) in self.taps.iter().enumerate() {
-                g[tap / 3][tap % 3] = S::as_simd_f32s(&values[lane..]).0[0];
-            }
-            let mut half = [[simd.splat_f32s(0.0); 3]; IN];
-            for j in 0..3 {
-                let column = filter_points(simd, [g[0][j], g[1][j], g[2][j]]);
-                for i in 0..IN {
-                    half[i][j] = column[i];
-                }
-            }
-            for i in 0..IN {
-                let row = filter_points(simd, half[i]);
-                for j in 0..IN {
-                    let at = (i * IN + j) * self.plane + self.row + lane;
-                    // SAFETY: the row belongs to this task alone, and lies in its place's plane.
-                    let to = unsafe { self.slots.part(at..at + S::F32_LANES) };
-                    S::as_mut_simd_f32s(to).0[0] = row[j];
-                }
-            }
-        }
-    }
-}
-
 /// `factor · x + y`; a function, for a closure is compiled without the vector instructions of its caller.
 #[inline(always)]
 fn scaled<S: Simd>(simd: S, factor: f32, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.mul_add_f32s(simd.splat_f32s(factor), x, y)
-}
-
-/// `G g`
-#[inline(always)]
-fn filter_points<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; IN] {
-    let ac = simd.mul_f32s(simd.splat_f32s(-1.0 / 6.0), simd.add_f32s(a, c));
-    let b6 = simd.mul_f32s(simd.splat_f32s(1.0 / 6.0), b);
-    let far = simd.mul_add_f32s(simd.splat_f32s(1.0 / 6.0), c, simd.mul_f32s(simd.splat_f32s(1.0 / 24.0), a));
-    let b12 = simd.mul_f32s(simd.splat_f32s(1.0 / 12.0), b);
-    [
-        simd.mul_f32s(simd.splat_f32s(0.25), a),
-        simd.sub_f32s(ac, b6),
-        simd.add_f32s(ac, b6),
-        simd.add_f32s(far, b12),
-        simd.sub_f32s(far, b12),
-        c,
-    ]
-}
-
-/// `Gᵀ u G`: the gradients of a panel of filters from those of their transforms.
-struct FilterGradient<'a> {
-    sums: &'a [f32],
-    plane: usize,
-    lanes: &'a mut [[f32; PANEL]; 9],
-}
-
-impl WithSimd for FilterGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        for lane in (0..PANEL).step_by(S::F32_LANES) {
-            let mut half = [[simd.splat_f32s(0.0); IN]; 3];
-            for j in 0..IN {
-                let mut column = [simd.splat_f32s(0.0); IN];
-                for i in 0..IN {
-                    column[i] = S::as_simd_f32s(&self.sums[(i * IN + j) * self.plane + lane..]).0[0];
-                }
-                let column = filter_taps(simd, column);
-                for i in 0..3 {
-                    half[i][j] = column[i];
-                }
-            }
-            for i in 0..3 {
-                let row = filter_taps(simd, half[i]);
-                for j in 0..3 {
-                    S::as_mut_simd_f32s(&mut self.lanes[i * 3 + j][lane..]).0[0] = row[j];
-                }
-            }
-        }
-    }
-}
-
-/// `Gᵀ u`
-#[inline(always)]
-fn filter_taps<S: Simd>(simd: S, u: [S::f32s; IN]) -> [S::f32s; 3] {
-    let (sum, difference) = (simd.add_f32s(u[1], u[2]), simd.sub_f32s(u[2], u[1]));
-    let (far, tilt) = (simd.add_f32s(u[3], u[4]), simd.sub_f32s(u[3], u[4]));
-    let outer = scaled(simd, 1.0 / 24.0, far, simd.mul_f32s(simd.splat_f32s(0.25), u[0]));
-    [
-        scaled(simd, -1.0 / 6.0, sum, outer),
-        scaled(simd, 1.0 / 12.0, tilt, simd.mul_f32s(simd.splat_f32s(1.0 / 6.0), difference)),
-        scaled(simd, 1.0 / 6.0, simd.sub_f32s(far, sum), u[5]),
-    ]
 }
 
 /// What [`spread`] computes of a tile: six points from `N` values, along either axis.

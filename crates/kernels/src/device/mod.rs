@@ -24,6 +24,7 @@ pub mod layer_norm;
 pub mod mask_attention;
 pub mod picture;
 pub mod pool;
+pub mod rearrange;
 pub mod resize;
 pub mod softmax;
 #[cfg(feature = "cuda")]
@@ -238,6 +239,7 @@ pub(crate) const KERNELS: &[&str] = &[
     "max_pool_backward",
     "global_average_forward",
     "global_average_backward",
+    "reorder",
     "resize",
     "resize_softmax",
     "map_softmax_backward",

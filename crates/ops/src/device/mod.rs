@@ -17,6 +17,7 @@ pub(crate) mod mask_attention;
 pub(crate) mod node;
 pub(crate) mod pictures;
 pub(crate) mod pool;
+pub(crate) mod rearrange;
 #[cfg(test)]
 mod tests;
 pub(crate) mod update;

@@ -191,6 +191,12 @@ fn mask_attentions() -> Result<()> {
 }
 
 #[test]
+fn orders_of_tokens() -> Result<()> {
+    let order = Order::new(&[3, 0, 4, 1, 2], &Device::Cpu)?;
+    check(&["reorder"], &[&[3, 5, 70]], |x| reorder(&x[0], &order))
+}
+
+#[test]
 fn windows_of_pictures() -> Result<()> {
     let bytes: Vec<u8> = (0..3 * 9 * 7 * 3).map(|i| (i * 37 % 256) as u8).collect();
     let pixels = Upload::new(&Device::Cpu).bytes(&bytes, &[3, 9, 7, 3])?;
@@ -243,13 +249,13 @@ fn updates_of_many_tensors() -> Result<()> {
         }
         let pairs: Vec<(&Tensor, &Tensor)> = parameters.iter().zip(&gradients).collect();
         moving_averages(&pairs, 0.9)?;
-        accumulate_all(&pairs)?;
+        accumulate(&pairs)?;
         let all: Vec<&Tensor> = parameters.iter().collect();
-        scale_all(&all, 0.5)?;
+        scale(&all, 0.5)?;
         let norms = squared_norms(&all)?;
         // Beyond the norm, which changes nothing, and below.
-        clip_all(&all, 1e6)?;
-        clip_all(&all[..66], 0.5)?;
+        clip(&all, 1e6)?;
+        clip(&all[..66], 0.5)?;
         let changed = parameters.iter().chain(states.iter().flatten());
         Ok((Tensor::cat(&changed.collect::<Vec<_>>(), 0)?.to_vec1()?, norms))
     };
@@ -269,7 +275,9 @@ fn what_does_not_fit_is_refused() -> Result<()> {
     emulated(|| {
         assert!(batch_norm_train(&x, &short, &short, 1e-5, Epilogue::None).is_err());
         let sgd = Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0, first: true };
-        assert!(sgd_step(&x, &x, &short, sgd).is_err());
+        let state = [x.clone()];
+        let trained = Trained { parameter: &x, state: &state, gradient: &short, weight_decay: 0.0 };
+        assert!(sgd_steps(&[trained], sgd).is_err());
         let double = values(&[2, 3, 2, 2], 3)?.to_dtype(DType::F64)?;
         assert!(batch_norm_train(&x, &double, &double, 1e-5, Epilogue::None).is_err());
         Ok(())

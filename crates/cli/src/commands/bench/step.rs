@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use adautomix_datasets::facts;
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::{Library, Override, Recipe};
-use adautomix_training::{Gradients, Inputs, Stepper};
+use adautomix_training::{Gradients, Inputs, Stepper, classes};
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -125,7 +124,7 @@ impl Report<'_> {
 
 /// Milliseconds of `steps` training steps of a recipe on random pictures, after `warmup` others.
 pub(super) fn times(recipe: &Recipe, warmup: usize, steps: usize, device: &Device) -> Result<Vec<f64>> {
-    let (batch, classes) = (recipe.training.batch_size, facts(&recipe.data.name)?.classes);
+    let (batch, classes) = (recipe.training.batch_size, classes(recipe)?);
     let mut stepper = Stepper::new(recipe, classes, warmup + steps, 500, device)?;
     let mut gradients = Gradients::default();
     time(

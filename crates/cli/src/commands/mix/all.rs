@@ -1,13 +1,12 @@
 //! `adautomix mix --all`: one blend of each method, all of the same pictures.
 
-use adautomix_datasets::facts;
 use adautomix_mixing::registry::{self, Parameters};
 use adautomix_mixing::{Mixer, Need, Place};
 use adautomix_ops::overwrite;
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::{Heads, Library, Method as MethodRecipe, Recipe};
 use adautomix_training::method::{self, Shown};
-use adautomix_training::{Inputs, Method, Mixed, named};
+use adautomix_training::{Inputs, Loaded, Method, Mixed, named};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 
@@ -27,19 +26,14 @@ pub(super) struct Sheet {
 }
 
 /// Lets every method, or those that are asked for, mix the pictures. Mixers that look at a network look at that of `base`,
-/// the method of `recipe`; other learned methods have new networks, by their quick recipes.
-pub(super) fn sheet(
-    args: &MixArgs,
-    recipe: &Recipe,
-    base: &dyn Method,
-    chosen: &Chosen,
-    inputs: &Inputs,
-) -> Result<Sheet> {
+/// its method; other learned methods have new networks, by their quick recipes.
+pub(super) fn sheet(args: &MixArgs, base: &Loaded, chosen: &Chosen, inputs: &Inputs) -> Result<Sheet> {
+    let Loaded { recipe, classes, method, .. } = base;
     let learned = learned(recipe)?;
     check(&args.methods, &learned)?;
     let wanted = |name: &str| args.methods.is_empty() || args.methods.iter().any(|wanted| wanted == name);
     let mut sheet = Sheet { tiles: originals(chosen, recipe), left_out: Vec::new() };
-    let mut mixed = over(recipe, base)?;
+    let mut mixed = over(base)?;
     for entry in registry::entries().iter().filter(|entry| wanted(entry.facts.name)) {
         let (name, title) = (entry.facts.name, entry.facts.title);
         let mixer = registry::build(name, Parameters::default())?;
@@ -55,9 +49,10 @@ pub(super) fn sheet(
         let name = other.method.name();
         let new = match name == recipe.method.name() {
             true => None,
-            false => Some(method::build(other, facts(&recipe.data.name)?.classes, 1, &Device::Cpu)?),
+            false => Some(method::build(other, *classes, 1, &Device::Cpu)?),
         };
-        let shown = telling(new.as_deref().unwrap_or(base), inputs, args.draw).context(name.to_owned())?;
+        let shown =
+            telling(new.as_deref().unwrap_or(&**method), inputs, args.draw).context(name.to_owned())?;
         sheet.tiles.push(tile(title(name), &shown, chosen, recipe)?);
     }
     Ok(sheet)
@@ -102,12 +97,12 @@ fn title(name: &str) -> &str {
 }
 
 /// A network that any mixer can be used on, with the weights of `base`.
-fn over(recipe: &Recipe, base: &dyn Method) -> Result<Mixed> {
+fn over(base: &Loaded) -> Result<Mixed> {
+    let Loaded { recipe, classes, method: trained, .. } = base;
     let method = MethodRecipe::Mixer { name: "vanilla".to_owned(), parameters: toml::Table::new() };
     let recipe = Recipe { method, ..recipe.clone() };
-    let classes = facts(&recipe.data.name)?.classes;
-    let network = named(&recipe.network.name, classes, recipe.network.heads == Heads::Two);
-    let mixed = Mixed::new(&recipe, &*network, classes, &Device::Cpu)?;
+    let network = named(&recipe.network.name, *classes, recipe.network.heads == Heads::Two);
+    let mixed = Mixed::new(&recipe, &*network, *classes, &Device::Cpu)?;
     let student = |method: &dyn Method| {
         method
             .state()
@@ -115,7 +110,7 @@ fn over(recipe: &Recipe, base: &dyn Method) -> Result<Mixed> {
             .find(|(name, _)| *name == "student")
             .map(|(_, parameters)| parameters.clone())
     };
-    if let (Some(own), Some(given)) = (student(&mixed), student(base)) {
+    if let (Some(own), Some(given)) = (student(&mixed), student(&**trained)) {
         for (name, tensor) in own.entries() {
             let value = given.get(&name).with_context(|| format!("the network has no `{name}`"))?;
             overwrite(&tensor, &value)?;

@@ -4,11 +4,10 @@ mod all;
 
 use std::path::PathBuf;
 
-use adautomix_datasets::facts;
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::Recipe;
 use adautomix_training::method::{self, Shown};
-use adautomix_training::{Inputs, Method, load};
+use adautomix_training::{Inputs, Loaded, Method, Pictures, classes, load};
 use anyhow::{Result, bail, ensure};
 use candle_core::Device;
 
@@ -64,22 +63,23 @@ pub(crate) struct MixArgs {
 pub(crate) fn run(args: &MixArgs) -> Result<()> {
     let scale = args.scale.unwrap_or(if args.all { 7 } else { 4 });
     ensure!((1..=64).contains(&scale), "--scale {scale}: expected 1 to 64");
-    let (recipe, method) = network(args)?;
+    let base = network(args)?;
+    let Loaded { recipe, method, .. } = &base;
     let chosen = match args.images.is_empty() {
-        true => Chosen::from_data(&recipe, &args.data_dir, args.first, args.count, args.all)?,
-        false => Chosen::from_files(&recipe, &args.images)?,
+        true => Chosen::from_data(recipe, &args.data_dir, args.first, args.count, args.all)?,
+        false => Chosen::from_files(recipe, &args.images, base.classes)?,
     };
     ensure!(chosen.pictures.len() >= 2, "{} picture: expected at least 2 to mix", chosen.pictures.len());
-    let inputs = chosen.inputs(&recipe)?;
+    let inputs = chosen.inputs(recipe)?;
     let (tiles, columns) = if args.all {
-        let sheet = all::sheet(args, &recipe, &*method, &chosen, &inputs)?;
+        let sheet = all::sheet(args, &base, &chosen, &inputs)?;
         for (name, reason) in &sheet.left_out {
             println!("left out: {name}, {reason}");
         }
         (sheet.tiles, all::COLUMNS)
     } else {
-        let shown = varied(&*method, &inputs, args.draw)?;
-        let tiles = tiles(&chosen, &shown, &recipe)?;
+        let shown = varied(&**method, &inputs, args.draw)?;
+        let tiles = tiles(&chosen, &shown, recipe)?;
         let columns = tiles.len() / chosen.pictures.len();
         (tiles, columns)
     };
@@ -107,15 +107,18 @@ fn varied(method: &dyn Method, inputs: &Inputs, draw: u64) -> Result<Shown> {
     Ok(shown)
 }
 
-fn network(args: &MixArgs) -> Result<(Recipe, Box<dyn Method>)> {
+/// The networks of the run, or new ones of the recipe.
+fn network(args: &MixArgs) -> Result<Loaded> {
     if let Some(run) = &args.run {
-        let loaded = load(run, &args.checkpoint, &Device::Cpu)?;
-        return Ok((loaded.recipe, loaded.method));
+        return Ok(load(run, &args.checkpoint, &Device::Cpu)?);
     }
     let recipe = args.selection.load(&args.recipe)?;
-    let classes = facts(&recipe.data.name)?.classes;
+    let classes = match args.images.is_empty() {
+        true => Pictures::open(&recipe, &args.data_dir)?.test.class_names().len(),
+        false => classes(&recipe)?,
+    };
     let method = method::build(&recipe, classes, 1, &Device::Cpu)?;
-    Ok((recipe, method))
+    Ok(Loaded { recipe, classes, method, steps: 0 })
 }
 
 /// Row by row: the pictures of a blend with their ratios, their masks, the blend.

@@ -11,7 +11,7 @@ mod relax;
 use adautomix_backbones::{Classifier, Head, Pass};
 use adautomix_datasets::{Change, Normalize, View};
 use adautomix_losses::ce;
-use adautomix_ops::{overwrite, squared_norm};
+use adautomix_ops::{overwrite, squared_norms};
 use adautomix_random::Key;
 use adautomix_recipes::{self as recipes, Recipe};
 use candle_core::backprop::GradStore;
@@ -114,11 +114,8 @@ impl Dada {
         moved(step, -self.rate)?;
         let ahead = loss(&self.student.trained, &validation.images, &validation.labels, &mut Pass::train())?
             .backward()?;
-        let mut norm = 0.0;
-        for gradient in weights.iter().filter_map(|(_, weight)| ahead.get(weight)) {
-            norm += squared_norm(gradient)?;
-        }
-        let epsilon = 0.01 / norm.sqrt().max(1e-12);
+        let gradients: Vec<_> = weights.iter().filter_map(|(_, weight)| ahead.get(weight)).collect();
+        let epsilon = 0.01 / squared_norms(&gradients)?.iter().sum::<f64>().sqrt().max(1e-12);
         let side = |length: f64| -> Result<[f64; 2]> {
             moved(&ahead, length)?;
             let images = Var::from_tensor(&training.images)?;
