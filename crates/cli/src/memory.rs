@@ -4,8 +4,10 @@
 /// and again; given back to the system, each comes as fresh pages that have to be cleared first.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) fn keep_freed() {
-    // SAFETY: sets two parameters of malloc before any other thread exists.
+    // SAFETY: sets parameters of malloc before any other thread exists.
     unsafe {
+        // Only the first arena keeps what is freed, and the one that trains is not the first thread.
+        libc::mallopt(libc::M_ARENA_MAX, 1);
         libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
     }

@@ -66,8 +66,8 @@ pub struct Resampler {
     down: Taps,
     /// The picture between the two passes.
     between: Vec<u8>,
-    /// Some rows of the picture, column by column.
-    band: Vec<u8>,
+    /// Some rows of the picture, column by column, before and after they are resized.
+    bands: [Vec<u8>; 2],
 }
 
 impl Resampler {
@@ -94,22 +94,22 @@ impl Resampler {
         target.resize(height, width);
         let stride = source.width * CHANNELS;
         let part = &source.pixels[from.top * stride + from.left * CHANNELS..];
-        let Self { across, down, between, band } = self;
+        let Self { across, down, between, bands } = self;
         across.place(interpolation, from.width, width);
         down.place(interpolation, from.height, height);
         let (bytes, bytes_before) = (width * CHANNELS, from.width * CHANNELS);
         // A picture that keeps its width, or height, goes through one pass only.
         if from.height == height {
-            across.along_rows(part, stride, from.width, band, &mut target.pixels);
+            across.along_rows(part, stride, from.width, bands, &mut target.pixels);
         } else if from.width == width {
             down.along_columns(part, stride, bytes, &mut target.pixels);
         } else if from.height as isize - height as isize > 2 * from.width.saturating_sub(width) as isize {
             between.resize(height * bytes_before, 0);
             down.along_columns(part, stride, bytes_before, between);
-            across.along_rows(between, bytes_before, from.width, band, &mut target.pixels);
+            across.along_rows(between, bytes_before, from.width, bands, &mut target.pixels);
         } else {
             between.resize(from.height * bytes, 0);
-            across.along_rows(part, stride, from.width, band, between);
+            across.along_rows(part, stride, from.width, bands, between);
             down.along_columns(between, bytes, bytes, &mut target.pixels);
         }
     }
@@ -168,25 +168,30 @@ impl Taps {
         })
     }
 
-    /// Rows of `width` pixels, `stride` bytes from one to the next, to rows of `target`; `band` is room to work in.
+    /// Rows of `width` pixels, `stride` bytes from one to the next, to rows of `target`; `bands` are room to work in.
     ///
     /// Some rows at a time are turned into columns, so that a weight counts for all of them at once.
-    fn along_rows(&self, source: &[u8], stride: usize, width: usize, band: &mut Vec<u8>, target: &mut [u8]) {
+    fn along_rows(
+        &self,
+        source: &[u8],
+        stride: usize,
+        width: usize,
+        bands: &mut [Vec<u8>; 2],
+        target: &mut [u8],
+    ) {
         let (bytes, bytes_after) = (width * CHANNELS, self.spans.len() * CHANNELS);
-        band.resize(bytes * BLOCK, 0);
+        let [before, after] = bands;
+        before.resize(bytes * BLOCK, 0);
+        after.resize(bytes_after * BLOCK, 0);
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
-                let bands = target.chunks_mut(bytes_after * BLOCK).zip(source.chunks(stride * BLOCK));
-                for (target, from) in bands {
-                    let rows = target.len() / bytes_after;
-                    for (at, column) in band.chunks_exact_mut(BLOCK).enumerate() {
-                        let down = from[at..].iter().step_by(stride);
-                        column[..rows].iter_mut().zip(down).for_each(|(byte, from)| *byte = *from);
-                    }
+                let parts = target.chunks_mut(bytes_after * BLOCK).zip(source.chunks(stride * BLOCK));
+                for (target, from) in parts {
+                    to_columns(from, stride, target.len() / bytes_after, before);
                     for (x, (first, weights)) in self.each().enumerate() {
                         for channel in 0..CHANNELS {
-                            let columns = band[(first * CHANNELS + channel) * BLOCK..].chunks(BLOCK);
+                            let columns = before[(first * CHANNELS + channel) * BLOCK..].chunks(BLOCK);
                             let mut sums = [HALF; BLOCK];
                             for (column, &weight) in columns.step_by(CHANNELS).zip(weights) {
                                 let column = &column[..BLOCK];
@@ -194,12 +199,13 @@ impl Taps {
                                     sums[lane] += i32::from(column[lane]) * weight;
                                 }
                             }
-                            let rows = target[x * CHANNELS + channel..].iter_mut().step_by(bytes_after);
-                            for (byte, sum) in rows.zip(sums) {
-                                *byte = to_byte(sum);
+                            let column = &mut after[(x * CHANNELS + channel) * BLOCK..][..BLOCK];
+                            for lane in 0..BLOCK {
+                                column[lane] = to_byte(sums[lane]);
                             }
                         }
                     }
+                    to_rows(after, target, bytes_after);
                 }
             },
         );
@@ -233,6 +239,85 @@ impl Taps {
                 }
             },
         );
+    }
+}
+
+/// Rows and columns of a square of bytes, and squares that lie under one another in a column of a band.
+const SIDE: usize = 8;
+const SQUARES: usize = BLOCK / SIDE;
+
+/// Squares of bytes under one another, row by row, each turned so that its columns are its rows. Halves of the squares are
+/// swapped first, then quarters of the halves, then bytes.
+#[inline(always)]
+fn turned(mut squares: [[u64; SQUARES]; SIDE]) -> [[u64; SQUARES]; SIDE] {
+    for (apart, mask) in [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)]
+    {
+        for row in (0..SIDE).filter(|row| row & apart == 0) {
+            for square in 0..SQUARES {
+                let (a, b) = (squares[row][square], squares[row + apart][square]);
+                let swapped = ((a >> (8 * apart)) ^ b) & mask;
+                squares[row][square] = a ^ (swapped << (8 * apart));
+                squares[row + apart][square] = b ^ swapped;
+            }
+        }
+    }
+    squares
+}
+
+/// Where the squares of a line of `bytes` bytes begin: side by side, and the last one where it still fits.
+#[inline(always)]
+fn squares(bytes: usize) -> impl Iterator<Item = usize> {
+    (0..bytes / SIDE * SIDE)
+        .step_by(SIDE)
+        .chain((!bytes.is_multiple_of(SIDE)).then(|| bytes - SIDE.min(bytes)))
+}
+
+/// The first bytes of up to [`BLOCK`] rows as columns of `band`; what stands in a column past the last row is arbitrary.
+#[inline(always)]
+fn to_columns(source: &[u8], stride: usize, rows: usize, band: &mut [u8]) {
+    let bytes = band.len() / BLOCK;
+    if bytes < SIDE {
+        for (at, column) in band.chunks_exact_mut(BLOCK).enumerate() {
+            let down = source[at..].iter().step_by(stride);
+            column[..rows].iter_mut().zip(down).for_each(|(byte, from)| *byte = *from);
+        }
+        return;
+    }
+    for at in squares(bytes) {
+        let mut square = [[0; SQUARES]; SIDE];
+        for row in 0..BLOCK {
+            let from = &source[row.min(rows - 1) * stride + at..][..SIDE];
+            square[row % SIDE][row / SIDE] = u64::from_le_bytes(from.try_into().unwrap_or_default());
+        }
+        for (column, squares) in turned(square).into_iter().enumerate() {
+            let to = band[(at + column) * BLOCK..][..BLOCK].chunks_exact_mut(SIDE);
+            to.zip(squares).for_each(|(to, square)| to.copy_from_slice(&square.to_le_bytes()));
+        }
+    }
+}
+
+/// The columns of `band` as rows of `bytes` bytes; undoes [`to_columns`].
+#[inline(always)]
+fn to_rows(band: &[u8], target: &mut [u8], bytes: usize) {
+    if bytes < SIDE {
+        for (row, target) in target.chunks_exact_mut(bytes).enumerate() {
+            let from = band[row..].iter().step_by(BLOCK);
+            target.iter_mut().zip(from).for_each(|(byte, from)| *byte = *from);
+        }
+        return;
+    }
+    for at in squares(bytes) {
+        let mut square = [[0; SQUARES]; SIDE];
+        for (column, squares) in square.iter_mut().enumerate() {
+            let from = band[(at + column) * BLOCK..][..BLOCK].chunks_exact(SIDE);
+            squares.iter_mut().zip(from).for_each(|(square, from)| {
+                *square = u64::from_le_bytes(from.try_into().unwrap_or_default());
+            });
+        }
+        let square = turned(square);
+        for (row, target) in target.chunks_exact_mut(bytes).enumerate() {
+            target[at..at + SIDE].copy_from_slice(&square[row % SIDE][row / SIDE].to_le_bytes());
+        }
     }
 }
 
