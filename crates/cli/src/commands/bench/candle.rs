@@ -26,7 +26,7 @@ pub(crate) struct CandleArgs {
     /// Steps before them.
     #[arg(long, default_value_t = 2)]
     warmup: usize,
-    /// Where to compute: `cpu`, or the number of a CUDA device.
+    /// Where to compute: `cpu` or `cuda:N`.
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Print JSON.
