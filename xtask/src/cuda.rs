@@ -1,8 +1,10 @@
 //! Whether this machine can build for CUDA, and has a device.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+
+use anyhow::{Context, Result};
 
 /// What was found; asking takes a process each.
 static NVCC: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
@@ -10,6 +12,44 @@ static NVCC: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     let candidates = homes.map(|home| PathBuf::from(home).join("bin/nvcc")).chain([PathBuf::from("nvcc")]);
     candidates.into_iter().find(|nvcc| prints(nvcc.as_os_str(), &["--version"]).is_some())
 });
+
+/// What a build is told where there is no toolkit, so that types can be checked: a compiler that makes empty files, and
+/// answers to what would be asked of the toolkit and the device.
+///
+/// # Errors
+/// If the compiler can't be written to `folder`.
+pub(crate) fn stand_in(folder: &Path) -> Result<[(&'static str, String); 3]> {
+    let path = folder.join("nvcc");
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(&path, STAND_IN)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(())
+    };
+    write().with_context(|| path.display().to_string())?;
+    let nvcc = path.to_str().context("the target folder's name is not UTF-8")?.to_owned();
+    Ok([("NVCC", nvcc), ("CUDARC_CUDA_VERSION", "13000".to_owned()), ("CUDA_COMPUTE_CAP", "90".to_owned())])
+}
+
+/// `-o FILE`, or `--output-directory FOLDER` with `NAME.cu` for `FOLDER/NAME.ptx`.
+const STAND_IN: &str = r#"#!/bin/sh
+# Not a compiler: makes the files that nvcc would make, empty, so that types are checked without the CUDA toolkit.
+folder=
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --version) echo "a stand-in, release 13.0, V13.0.0" ;;
+        --list-gpu-code) echo sm_90 ;;
+        -o) shift; : > "$1" ;;
+        --output-directory) shift; folder=$1 ;;
+        *.cu) if [ -n "$folder" ]; then : > "$folder/$(basename "$1" .cu).ptx"; fi ;;
+    esac
+    shift
+done
+"#;
 
 static DEVICE: LazyLock<Option<String>> = LazyLock::new(|| {
     nvcc()?;

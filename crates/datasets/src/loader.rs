@@ -4,17 +4,18 @@
 //! consumer takes from the queues in turn. So the order needs no sorting, memory is bounded, and what a batch holds
 //! cannot depend on how many workers there are or which was quicker.
 
-use crate::{CHANNELS, Change, Error, Normalize, Picture, Result, Scratch, Source, Transform};
+use crate::{CHANNELS, Change, Error, Normalize, Picture, Result, Scratch, Source, Transform, View};
 use adautomix_random::{Key, Purpose};
 use rand::seq::SliceRandom;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// Pictures and labels for one step; of bytes where [`Loader::epoch_of_bytes`] made it.
+/// Pictures and labels for one step; of bytes where [`Loader::epoch_of_bytes`] made it, of views where
+/// [`Loader::epoch_of_views`] did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch<T = f32> {
-    /// Pictures, `[B, 3, H, W]`: normalised numbers, or bytes.
+    /// Pictures, `[B, 3, H, W]`: normalised numbers, or bytes; or `[B]`, where each picture is cut.
     pub images: Vec<T>,
     /// The class of each picture, `[B]`.
     pub labels: Vec<u32>,
@@ -138,6 +139,11 @@ impl Loader {
         if self.options.drop_last { pictures / size } else { pictures.div_ceil(size) }
     }
 
+    /// What is done to every picture.
+    pub fn transform(&self) -> &Transform {
+        &self.shared.transform
+    }
+
     /// The source that is loaded.
     pub fn source(&self) -> &Arc<dyn Source> {
         &self.shared.source
@@ -148,30 +154,50 @@ impl Loader {
     /// Workers start here and stop when the iterator is dropped.
     pub fn epoch(&self, epoch: usize, first_batch: usize) -> Batches {
         let Transform { mean, std, .. } = self.shared.transform;
-        self.start(epoch, first_batch, Normalize::new(mean, std))
+        self.epoch_of(epoch, first_batch, Normalize::new(mean, std))
     }
 
     /// The same pictures as the bytes that they are before they are normalised.
     pub fn epoch_of_bytes(&self, epoch: usize, first_batch: usize) -> Batches<u8> {
-        self.start(epoch, first_batch, Normalize::bytes())
+        self.epoch_of(epoch, first_batch, Normalize::bytes())
     }
 
-    fn start<T>(&self, epoch: usize, first_batch: usize, normalize: Normalize<T>) -> Batches<T>
+    /// Where the same pictures are cut out of those of the source, which aren't read: for someone who has them all. None where
+    /// they have sizes of their own, or more is done to them.
+    pub fn epoch_of_views(&self, epoch: usize, first_batch: usize) -> Option<Batches<View>> {
+        let size = self.shared.source.size().filter(|_| self.shared.transform.only_cuts())?;
+        Some(self.start(epoch, first_batch, move |shared, indices, _| shared.views(epoch, indices, size)))
+    }
+
+    fn epoch_of<T>(&self, epoch: usize, first_batch: usize, normalize: Normalize<T>) -> Batches<T>
     where
         T: Copy + Default + Send + Sync + 'static,
     {
-        let normalize = Arc::new(normalize);
+        self.start(epoch, first_batch, move |shared, indices, buffers| {
+            shared.batch(epoch, indices, &normalize, buffers)
+        })
+    }
+
+    /// Starts the workers, which make batches by `make`.
+    fn start<T: Send + 'static>(
+        &self,
+        epoch: usize,
+        first_batch: usize,
+        make: impl Fn(&Shared, &[usize], &mut Buffers) -> Result<Batch<T>> + Send + Sync + 'static,
+    ) -> Batches<T> {
+        let make = Arc::new(make);
         let end = self.batches();
         let order: Arc<[usize]> = self.order(epoch).into();
         let threads = self.options.threads.min(end.saturating_sub(first_batch));
         let workers = (0..threads).map(|worker| {
             let (sender, receiver) = sync_channel(self.options.prefetch);
             let (shared, order, size) = (self.shared.clone(), order.clone(), self.options.batch_size);
-            let normalize = normalize.clone();
+            let make = make.clone();
             let batches = (first_batch + worker..end).step_by(threads);
             let thread = std::thread::spawn(move || {
                 let ranges = batches.map(|batch| batch * size..order.len().min((batch + 1) * size));
-                shared.work(epoch, ranges.map(|range| &order[range]), &normalize, &sender);
+                let mut buffers = Buffers::default();
+                work(ranges.map(|range| make(&shared, &order[range], &mut buffers)), &sender);
             });
             Worker { receiver: Some(receiver), thread: Some(thread) }
         });
@@ -207,23 +233,35 @@ impl Loader {
     }
 }
 
-impl Shared {
-    /// Makes the batches of one worker until they are done, one fails, or nobody wants them any more.
-    fn work<'a, T: Copy + Default>(
-        &self,
-        epoch: usize,
-        batches: impl Iterator<Item = &'a [usize]>,
-        normalize: &Normalize<T>,
-        sender: &SyncSender<Result<Batch<T>>>,
-    ) {
-        let mut buffers = Buffers::default();
-        for indices in batches {
-            let batch = self.batch(epoch, indices, normalize, &mut buffers);
-            let failed = batch.is_err();
-            if sender.send(batch).is_err() || failed {
-                return;
-            }
+/// Sends the batches of one worker until they are done, one fails, or nobody wants them any more.
+fn work<T>(batches: impl Iterator<Item = Result<Batch<T>>>, sender: &SyncSender<Result<Batch<T>>>) {
+    for batch in batches {
+        let failed = batch.is_err();
+        if sender.send(batch).is_err() || failed {
+            return;
         }
+    }
+}
+
+impl Shared {
+    /// Where the pictures at `indices`, all of a `size`, are cut.
+    fn views(&self, epoch: usize, indices: &[usize], size: [usize; 2]) -> Result<Batch<View>> {
+        let view = |&index: &usize| self.transform.draw(size, &mut self.key(epoch, index).rng()).view;
+        let label = |&index: &usize| Ok(self.source.label(index)? as u32);
+        let [height, width] = self.transform.size;
+        Ok(Batch {
+            images: indices.iter().map(view).collect(),
+            labels: indices.iter().map(label).collect::<Result<_>>()?,
+            indices: indices.to_vec(),
+            height,
+            width,
+            skipped: 0,
+        })
+    }
+
+    /// Where the chance of a picture begins.
+    fn key(&self, epoch: usize, index: usize) -> Key {
+        Key::new(self.seed, Purpose::Augmentation).epoch(epoch).sample(index)
     }
 
     /// The batch of the pictures at `indices`.
@@ -284,8 +322,8 @@ impl Shared {
         if found[0] < least[0] || found[1] < least[1] {
             return Err(Error::SmallPicture { name: self.source.name().to_owned(), index, found, least });
         }
-        let key = Key::new(self.seed, Purpose::Augmentation).epoch(epoch).sample(index);
-        let draw = self.transform.draw_into(found, &mut key.rng(), std::mem::take(changes));
+        let rng = &mut self.key(epoch, index).rng();
+        let draw = self.transform.draw_into(found, rng, std::mem::take(changes));
         self.transform.apply(picture, &draw, normalize, scratch, out);
         *changes = draw.changes;
         Ok(label)

@@ -92,3 +92,25 @@ extern "C" __global__ void squares_finish(Tensors tensors, const float* parts, f
         squares[t] = (float)sum;
     }
 }
+
+// factor = min(1, max_norm / (norm + 1e-6)) of the tensors with these sums of squares, by one block; 1 where that is no
+// number.
+extern "C" __global__ void clip_factor(const float* squares, float* factor, int count, float max_norm) {
+    float sum = 0.0f;
+    for (int i = threadIdx.x; i < count; i += blockDim.x) {
+        sum += squares[i];
+    }
+    float share = max_norm / (sqrtf(block_sum(sum)) + 1e-6f);
+    if (threadIdx.x == 0) {
+        factor[0] = share < 1.0f ? share : 1.0f;
+    }
+}
+
+// target = factor target, where the factor isn't 1
+extern "C" __global__ void scale_by(Tensors tensors, const float* factor) {
+    if (factor[0] == 1.0f) {
+        return;
+    }
+    int t = tensor_of(tensors);
+    FOR_CHUNK(i, tensors, t) { tensors.target[t][i] *= factor[0]; }
+}

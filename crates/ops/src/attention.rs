@@ -25,6 +25,10 @@ pub fn attention(qkv: &Tensor, heads: usize, bias: Option<&Tensor>, mask: Option
             bail!("attention: a mask {:?} for {batch} sequences of {tokens} tokens", mask.dims());
         }
     }
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(qkv) {
+        return crate::device::attention::attention(qkv, heads, bias, mask);
+    }
     if !on_kernels(qkv) {
         return composed::attention(qkv, heads, bias, mask);
     }

@@ -44,6 +44,7 @@ mod layer_norm;
 mod mask_attention;
 #[cfg(test)]
 mod oracle;
+mod pictures;
 mod pool;
 mod rearrange;
 mod roi_align;
@@ -59,10 +60,12 @@ pub use depthwise::depthwise_conv7;
 pub use interpolate::{Interpolation, interpolate, upsample_softmax};
 pub use layer_norm::{layer_norm, layer_norm_channels_first};
 pub use mask_attention::{MaskAttention, mask_attention};
+pub use pictures::{Upload, Window, cut_pictures};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
 pub use rearrange::{Order, reorder, transpose};
 pub use roi_align::roi_align;
 pub use scale::scaled;
 pub use update::{
-    AdamW, Sgd, Trained, accumulate, adamw_steps, moving_averages, overwrite, scale, sgd_steps, squared_norms,
+    AdamW, Sgd, Trained, accumulate, adamw_steps, clip, moving_averages, overwrite, scale, sgd_steps,
+    squared_norms,
 };

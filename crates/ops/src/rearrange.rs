@@ -11,8 +11,8 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, 
 pub struct Order {
     /// Where each token comes from, and where each goes.
     maps: [Arc<[u32]>; 2],
-    /// The first of them, on the device.
-    source: Tensor,
+    /// The same on the device.
+    on_device: [Tensor; 2],
 }
 
 impl Order {
@@ -28,7 +28,8 @@ impl Order {
                 _ => bail!("an order of {} tokens: {from} is named twice or isn't there", source.len()),
             }
         }
-        Ok(Self { maps: [source.into(), target.into()], source: Tensor::new(source, device)? })
+        let on_device = [Tensor::new(source, device)?, Tensor::new(&*target, device)?];
+        Ok(Self { maps: [source.into(), target.into()], on_device })
     }
 
     /// The order that undoes this one.
@@ -36,7 +37,7 @@ impl Order {
     /// # Errors
     /// Those of the device.
     pub fn inverse(&self) -> Result<Self> {
-        Self::new(&self.maps[1], self.source.device())
+        Self::new(&self.maps[1], self.on_device[0].device())
     }
 }
 
@@ -49,9 +50,13 @@ pub fn reorder(x: &Tensor, order: &Order) -> Result<Tensor> {
     if tokens != order.maps[0].len() {
         bail!("reorder: {:?} and an order of {} tokens", x.dims(), order.maps[0].len());
     }
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::rearrange::reorder(x, order.on_device.each_ref());
+    }
     match on_kernels(x) {
         true => x.contiguous()?.apply_op1(Reorder(order.maps.clone())),
-        false => x.index_select(&order.source, 1),
+        false => x.index_select(&order.on_device[0], 1),
     }
 }
 

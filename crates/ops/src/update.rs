@@ -217,6 +217,24 @@ fn check_pairs(op: &str, pairs: &[(&Tensor, &Tensor)]) -> Result<()> {
     pairs.iter().try_for_each(|(target, value)| same_shape(op, target, value))
 }
 
+/// Scales tensors so that their common norm is at most `max_norm`: the factor is `min(1, max_norm / (norm + 1e-6))`. On a
+/// device the norm stays there, and nobody waits for it.
+///
+/// # Errors
+/// As [`scale`].
+pub fn clip(tensors: &[&Tensor], max_norm: f64) -> Result<()> {
+    #[cfg(any(feature = "cuda", test))]
+    if tensors.first().is_some_and(|first| crate::device::takes(first)) {
+        return crate::device::update::clip(tensors, max_norm);
+    }
+    let norm = squared_norms(tensors)?.iter().sum::<f64>().sqrt();
+    let factor = max_norm / (norm + 1e-6);
+    if factor < 1.0 {
+        scale(tensors, factor)?;
+    }
+    Ok(())
+}
+
 fn same_shape(op: &str, tensor: &Tensor, other: &Tensor) -> Result<()> {
     match other.dims() == tensor.dims() {
         true => Ok(()),

@@ -6,6 +6,8 @@ use adautomix_recipes::Head as HeadName;
 use candle_core::{Device, Tensor, bail};
 
 use crate::Result;
+use crate::method::Inputs;
+use crate::run::inputs;
 
 /// For each row of `logits` `[B, K]`, whether its label is the first, and whether it is among the first five; counted.
 /// Among equal logits the one with the lower index comes first.
@@ -58,18 +60,24 @@ pub fn heads(classifier: &Classifier) -> &'static [(HeadName, Head)] {
 /// # Errors
 /// If a picture can't be read, or the shapes don't fit.
 pub fn evaluate(classifier: &Classifier, loader: &Loader, device: &Device) -> Result<Vec<HeadAccuracy>> {
+    evaluate_on(classifier, loader.epoch(0, 0).map(|batch| inputs(batch?, device)))
+}
+
+/// [`evaluate`] on batches that are on the device.
+pub(crate) fn evaluate_on(
+    classifier: &Classifier,
+    batches: impl Iterator<Item = Result<Inputs>>,
+) -> Result<Vec<HeadAccuracy>> {
     let heads = heads(classifier);
     let (mut hits, mut count) = (vec![[0usize; 2]; heads.len()], 0);
-    for batch in loader.epoch(0, 0) {
-        let batch = batch?;
-        let images =
-            Tensor::from_vec(batch.images, (batch.labels.len(), 3, batch.height, batch.width), device)?;
+    for batch in batches {
+        let Inputs { images, labels } = batch?;
         let pooled = classifier.backbone.features(&images, &mut Pass::eval())?.pooled;
         for (hits, &(_, head)) in hits.iter_mut().zip(heads) {
-            let [top1, top5] = top_1_and_5(&classifier.logits(&pooled, head)?, &batch.labels)?;
+            let [top1, top5] = top_1_and_5(&classifier.logits(&pooled, head)?, &labels)?;
             *hits = [hits[0] + top1, hits[1] + top5];
         }
-        count += batch.labels.len();
+        count += labels.len();
     }
     let percent = |hits: usize| 100.0 * hits as f64 / count as f64;
     let accuracy = |(&[top1, top5], &(head, _)): (&[usize; 2], &(HeadName, Head))| HeadAccuracy {

@@ -27,8 +27,6 @@ pub enum Event<'a> {
         step: usize,
         /// Its pictures.
         pictures: usize,
-        /// Its losses.
-        losses: &'a [(&'static str, f64)],
     },
     /// The means over the steps since the last of these.
     Window {

@@ -37,6 +37,7 @@ pub mod checkpoint;
 mod data;
 mod error;
 mod event;
+mod feed;
 mod gradients;
 pub mod method;
 mod metrics;

@@ -14,15 +14,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use adautomix_datasets::{Batch, Loader};
+use adautomix_datasets::Batch;
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::{Recipe, Summary};
 use candle_core::{Device, Tensor};
 use serde_json::json;
 
-use crate::accuracy::evaluate;
+use crate::accuracy::evaluate_on;
 use crate::checkpoint::{self, Progress, write_whole};
 use crate::event::{Event, Listener};
+use crate::feed::{Feed, Made};
 use crate::method::{self, Inputs, Losses, Method};
 use crate::metrics::{Metrics, head_name};
 use crate::summary::summarise;
@@ -57,11 +58,13 @@ pub struct Run {
     recipe: Recipe,
     options: Options,
     stepper: Stepper,
-    training: Loader,
-    testing: Loader,
+    training: Feed,
+    testing: Feed,
     progress: Progress,
     metrics: Metrics,
     tensorboard: TensorBoard,
+    /// Steps since the losses of any were read, and theirs.
+    unread: Vec<(usize, Losses)>,
     steps: usize,
     /// What became of the weights that the run begins with.
     begun: Option<state_dict::Loaded>,
@@ -87,6 +90,8 @@ impl Run {
             true => checkpoint::progress(&last)?,
             false => Progress { recipe: recipe.to_toml(), classes, ..Progress::default() },
         };
+        let [training, testing] =
+            [Feed::new(training, &options.device)?, Feed::new(testing, &options.device)?];
         let metrics = Metrics::open(&options.out.join("metrics.jsonl"), progress.metrics_length)?;
         let tensorboard = TensorBoard::create(&options.out)?;
         let seconds_before = seconds(&options.out);
@@ -99,6 +104,7 @@ impl Run {
             progress,
             metrics,
             tensorboard,
+            unread: Vec::new(),
             steps,
             begun,
             seconds_before,
@@ -123,7 +129,7 @@ impl Run {
         listeners: &mut [Box<dyn Listener>],
         stop: &AtomicBool,
     ) -> Result<Option<Summary>> {
-        let per_epoch = self.training.batches();
+        let per_epoch = self.training.loader().batches();
         let epochs = self.steps.div_ceil(per_epoch);
         self.tell(listeners, &Event::Start { step: self.progress.steps, steps: self.steps, epochs })?;
         if let Some(loaded) = self.begun.take() {
@@ -163,52 +169,73 @@ impl Run {
 
     fn step(
         &mut self,
-        batch: Batch,
+        batch: Made,
         epoch: usize,
         step: usize,
         gradients: &mut Gradients,
         listeners: &mut [Box<dyn Listener>],
     ) -> Result<()> {
-        let pictures = batch.labels.len();
-        let inputs = inputs(batch, &self.options.device)?;
+        let inputs = self.training.inputs(batch)?;
+        let pictures = inputs.labels.len();
         let draws = Key::new(self.recipe.training.seed, Purpose::Mixing).epoch(epoch).step(step);
         let losses = self.stepper.step(&inputs, step, draws, gradients)?;
-        self.tell(listeners, &Event::Step { step, pictures, losses: &losses })?;
-        self.log(epoch, step, &losses, listeners)
+        self.tell(listeners, &Event::Step { step, pictures })?;
+        self.log(epoch, step, losses, listeners)
     }
 
-    /// Adds the losses to the window; when it is full, its means are an event.
+    /// Adds the losses to the window; when it is full, its means are an event. Those on a device are read then, so that no
+    /// step waits for one; those on the processor are known.
     fn log(
         &mut self,
         epoch: usize,
         step: usize,
-        losses: &Losses,
+        losses: Losses,
         listeners: &mut [Box<dyn Listener>],
     ) -> Result<()> {
-        let (sums, count) = &mut self.progress.window;
-        if *count == 0 {
-            *sums = losses.iter().map(|&(name, _)| (name.to_owned(), 0.0)).collect();
+        let names: Vec<&'static str> = losses.iter().map(|(name, _)| *name).collect();
+        let is_known = losses.iter().all(|(_, measured)| measured.number().is_some());
+        let is_full = (step + 1).is_multiple_of(self.options.log_steps) || step + 1 == self.steps;
+        self.unread.push((step, losses));
+        if is_known || is_full {
+            self.read_losses()?;
         }
-        for ((_, sum), (_, loss)) in sums.iter_mut().zip(losses) {
-            *sum += loss;
-        }
-        *count += 1;
-        if !(step + 1).is_multiple_of(self.options.log_steps) && step + 1 != self.steps {
+        if !is_full {
             return Ok(());
         }
-        let mean =
-            |(&(name, _), (_, sum)): (&(&'static str, f64), &(String, f64))| (name, sum / *count as f64);
-        let means: Losses = losses.iter().zip(sums.iter()).map(mean).collect();
+        let (sums, count) = &mut self.progress.window;
+        let mean = |(name, (_, sum)): (&'static str, &(String, f64))| (name, sum / *count as f64);
+        let means: Vec<(&'static str, f64)> = names.into_iter().zip(sums.iter()).map(mean).collect();
         *count = 0;
         let lr = self.stepper.learning_rate(step);
         self.tell(listeners, &Event::Window { epoch, step, lr, losses: &means })
     }
 
+    /// Reads the losses of steps that nobody has read, and adds them to the window.
+    fn read_losses(&mut self) -> Result<()> {
+        let (steps, losses): (Vec<usize>, Vec<Losses>) = self.unread.drain(..).unzip();
+        for (step, losses) in steps.into_iter().zip(method::read_losses(&losses)?) {
+            if let Some(&(loss, value)) = losses.iter().find(|(_, value)| !value.is_finite()) {
+                return Err(Error::NotFinite { step, loss, value });
+            }
+            let (sums, count) = &mut self.progress.window;
+            if *count == 0 {
+                *sums = losses.iter().map(|&(name, _)| (name.to_owned(), 0.0)).collect();
+            }
+            for ((_, sum), (_, loss)) in sums.iter_mut().zip(&losses) {
+                *sum += loss;
+            }
+            *count += 1;
+        }
+        Ok(())
+    }
+
     /// Evaluates all networks, and saves the state as the last and, if it is, the best.
     fn evaluate(&mut self, epoch: usize, listeners: &mut [Box<dyn Listener>]) -> Result<()> {
+        self.read_losses()?;
         let mut accuracies = Vec::new();
         for (network, classifier) in self.stepper.method().evaluated() {
-            let heads = evaluate(classifier, &self.testing, &self.options.device)?;
+            let (batches, testing) = (self.testing.epoch(0, 0), &mut self.testing);
+            let heads = evaluate_on(classifier, batches.map(|batch| testing.inputs(batch?)))?;
             accuracies.extend(heads.into_iter().map(|accuracy| (network, accuracy)));
         }
         let row = accuracies.iter().map(|(network, accuracy)| {
@@ -240,6 +267,7 @@ impl Run {
     }
 
     fn save(&mut self, name: &str, best: bool, listeners: &mut [Box<dyn Listener>]) -> Result<()> {
+        self.read_losses()?;
         self.progress.metrics_length = self.metrics.flushed_length()?;
         self.progress.updates = self.stepper.updates();
         let path = checkpoint::path(&self.options.out, name);
@@ -271,7 +299,7 @@ impl Run {
 
     /// Training and test pictures.
     fn counts(&self) -> [usize; 2] {
-        [self.training.source().len(), self.testing.source().len()]
+        [self.training.loader().source().len(), self.testing.loader().source().len()]
     }
 }
 
@@ -369,3 +397,6 @@ fn seconds(out: &Path) -> f64 {
     let environment: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     environment["seconds"].as_f64().unwrap_or(0.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,8 @@ impl Stepper {
     /// move by the mean of the gradients, and the teacher follows. `step` counts from 0; `gradients` carries over from batch to batch.
     ///
     /// # Errors
-    /// If a loss stops being a number, or a variable has no finite gradient after the first batch.
+    /// If a loss stops being a number, or a variable has no finite gradient after the first batch. Losses on a device
+    /// aren't known here: whoever [reads](method::read_losses) them sees it.
     pub fn step(
         &mut self,
         inputs: &Inputs,
@@ -63,7 +64,8 @@ impl Stepper {
         gradients: &mut Gradients,
     ) -> Result<Losses> {
         let losses = self.method.backward(inputs, step, draws, gradients)?;
-        if let Some(&(loss, value)) = losses.iter().find(|(_, value)| !value.is_finite()) {
+        let known = losses.iter().filter_map(|(loss, measured)| Some((*loss, measured.number()?)));
+        if let Some((loss, value)) = known.into_iter().find(|(_, value)| !value.is_finite()) {
             return Err(Error::NotFinite { step, loss, value });
         }
         if self.updates == 0 {

@@ -1,5 +1,6 @@
 //! What training does between passes: optimizers, clipping, schedules, the teacher's average.
 
+use adautomix_ops::squared_norms;
 use adautomix_training::{BeforeScope, Gradients, LearningRate, Momentum, Optimizer, Rule, Warmup};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor, Var};
@@ -131,7 +132,8 @@ fn grad_clip_norm(case: &Case) -> Result<Outputs> {
         variables.push((format!("grad_{index}"), Var::from_tensor(&gradient.zeros_like()?)?.into_inner()));
     }
     let gradients = gradients_of(&variables, &given)?;
-    let norm = gradients.clip(&variables, case.param("max_norm")?)?;
+    let norm = squared_norms(&given.iter().collect::<Vec<_>>())?.iter().sum::<f64>().sqrt();
+    gradients.clip(&variables, case.param("max_norm")?)?;
     let mut outputs = vec![("total_norm".to_string(), Tensor::new(norm as f32, &Device::Cpu)?)];
     for (name, variable) in &variables {
         outputs.push((name.clone(), gradients.get(variable).context("a gradient is missing")?.clone()));

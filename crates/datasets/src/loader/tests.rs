@@ -95,6 +95,28 @@ fn evaluation_gives_all_pictures_as_they_are() {
 }
 
 #[test]
+fn views_are_where_the_pictures_of_a_batch_are_cut() {
+    let loader = loader(40, LoaderOptions::training(16, 3));
+    let views: Vec<_> = loader.epoch_of_views(2, 1).unwrap().collect::<Result<_>>().unwrap();
+    let bytes: Vec<_> = loader.epoch_of_bytes(2, 1).collect::<Result<_>>().unwrap();
+    assert_eq!((views.len(), views[0].len()), (1, 16));
+    let (mut picture, mut cut) = (Picture::default(), vec![0; 3 * 32 * 32]);
+    for (views, bytes) in views.iter().zip(&bytes) {
+        assert_eq!((&views.labels, &views.indices), (&bytes.labels, &bytes.indices));
+        for ((&index, &view), bytes) in views.indices.iter().zip(&views.images).zip(bytes.images.chunks(3072))
+        {
+            loader.source().read(index, &mut picture).unwrap();
+            Normalize::bytes().apply(&picture, view, &mut cut);
+            assert_eq!(cut, bytes, "picture {index}");
+        }
+    }
+    let erase = crate::RandomErasing { probability: 1.0, scale: [0.1, 0.2], ratio: [0.3, 3.3], fill: [0; 3] };
+    let transform = Transform { erase: Some(erase), ..*loader.transform() };
+    let more = Loader::new(loader.source().clone(), transform, LoaderOptions::evaluation(4)).unwrap();
+    assert!(more.epoch_of_views(0, 0).is_none());
+}
+
+#[test]
 fn a_fault_of_the_source_ends_the_epoch_where_it_is() {
     for (panics, message) in [
         (false, "synthetic has 40 pictures, there is none at index 40"),

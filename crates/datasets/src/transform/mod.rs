@@ -106,6 +106,13 @@ impl Transform {
         Self { size, resize, crop, flip, jitter: None, augment: None, erase: None, mean, std }
     }
 
+    /// Whether a picture is cut and mirrored, and nothing else is done to its pixels before they are normalised.
+    pub fn only_cuts(&self) -> bool {
+        let Self { resize, crop, jitter, augment, erase, .. } = self;
+        let resized = resize.is_some() || matches!(crop, Crop::Resized(_));
+        !resized && jitter.is_none() && augment.is_none() && erase.is_none()
+    }
+
     /// Draws what is left to chance about a picture of a height and width.
     ///
     /// # Panics

@@ -13,6 +13,7 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 
 pub mod activation;
+pub mod attention;
 pub mod batch_norm;
 pub mod blend;
 #[cfg(feature = "cudnn")]
@@ -21,7 +22,9 @@ pub mod convolution;
 mod emulator;
 pub mod layer_norm;
 pub mod mask_attention;
+pub mod picture;
 pub mod pool;
+pub mod rearrange;
 pub mod resize;
 pub mod softmax;
 #[cfg(feature = "cuda")]
@@ -204,6 +207,11 @@ pub(crate) const KERNELS: &[&str] = &[
     "relu_backward",
     "gelu_forward",
     "gelu_backward",
+    "heads_copy",
+    "attention_softmax",
+    "attention_softmax_backward",
+    "attention_bias_partial",
+    "attention_bias_finish",
     "batch_norm_partial",
     "batch_norm_finish",
     "batch_norm_inverse",
@@ -226,10 +234,12 @@ pub(crate) const KERNELS: &[&str] = &[
     "mask_attention_slopes",
     "mask_attention_base",
     "mask_attention_shift",
+    "cut_pictures",
     "max_pool_forward",
     "max_pool_backward",
     "global_average_forward",
     "global_average_backward",
+    "reorder",
     "resize",
     "resize_softmax",
     "map_softmax_backward",
@@ -239,6 +249,8 @@ pub(crate) const KERNELS: &[&str] = &[
     "scale",
     "squares_partial",
     "squares_finish",
+    "clip_factor",
+    "scale_by",
 ];
 
 /// Threads of a block, unless a kernel says otherwise.

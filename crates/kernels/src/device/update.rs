@@ -156,6 +156,27 @@ pub fn scale(queue: &impl Launch, slots: &[Slot], factor: f32) -> Result<()> {
     })
 }
 
+/// Scales every slot so that their common norm is at most `max_norm`: `squares` are their [`squared_norms`], `factor` `[1]`
+/// is working memory. A norm that isn't a number changes nothing.
+///
+/// # Errors
+/// If a buffer has the wrong length.
+pub fn clip(
+    queue: &impl Launch,
+    slots: &[Slot],
+    squares: Span<f32>,
+    max_norm: f32,
+    factor: Span<f32>,
+) -> Result<()> {
+    whole("clip", squares, &[slots.len()])?;
+    whole("clip", factor, &[1])?;
+    let arguments = arguments![squares, factor, squares.len(), max_norm];
+    blocks(queue, "clip_factor", [1, 1], BLOCK, arguments)?;
+    in_groups(slots, Needs::default(), |tensors, chunks, _| {
+        blocks(queue, "scale_by", [chunks, 1], BLOCK, arguments![Argument::structure(tensors), factor])
+    })
+}
+
 /// Elements of working memory that [`squared_norms`] needs.
 pub fn squares_workspace(values: &[Span<f32>]) -> usize {
     values.iter().map(|value| value.len().div_ceil(CHUNK)).sum()

@@ -5,6 +5,7 @@
 //! kernels are emulated: so sizes, arguments and gradients are tested without a GPU.
 
 pub(crate) mod activation;
+pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod blend;
 #[cfg(feature = "cudnn")]
@@ -14,7 +15,9 @@ pub(crate) mod interpolate;
 pub(crate) mod layer_norm;
 pub(crate) mod mask_attention;
 pub(crate) mod node;
+pub(crate) mod pictures;
 pub(crate) mod pool;
+pub(crate) mod rearrange;
 #[cfg(test)]
 mod tests;
 pub(crate) mod update;
@@ -35,7 +38,12 @@ pub(crate) use node::Node;
 
 /// Whether operations on this tensor are launched: `f32`, on a CUDA device, or on the processor in a test that emulates.
 pub(crate) fn takes(tensor: &Tensor) -> bool {
-    tensor.dtype() == DType::F32 && (tensor.device().is_cuda() || emulating())
+    tensor.dtype() == DType::F32 && launches(tensor.device())
+}
+
+/// Whether operations on tensors of this device are launched.
+pub(crate) fn launches(device: &Device) -> bool {
+    device.is_cuda() || emulating()
 }
 
 #[cfg(test)]
@@ -194,6 +202,7 @@ fn address_of<T: WithDType>(stream: &Stream, storage: &CudaStorage) -> Result<u6
     let address = match (&storage.slice, T::DTYPE) {
         (CudaStorageSlice::F32(slice), DType::F32) => slice.device_ptr(stream.stream()).0,
         (CudaStorageSlice::U32(slice), DType::U32) => slice.device_ptr(stream.stream()).0,
+        (CudaStorageSlice::U8(slice), DType::U8) => slice.device_ptr(stream.stream()).0,
         _ => bail!("expected a tensor of {:?}", T::DTYPE),
     };
     Ok(address)

@@ -25,6 +25,23 @@ fn activations() -> Result<()> {
 }
 
 #[test]
+fn attentions() -> Result<()> {
+    let kernels = &["heads_copy", "attention_softmax", "attention_softmax_backward"];
+    // Fewer and more tokens than a warp has threads.
+    for (tokens, heads, width) in [(5, 2, 3), (49, 3, 8), (70, 1, 4)] {
+        check(kernels, &[&[3, tokens, 3 * heads * width]], |x| {
+            attention(&(&x[0] * 2.0)?, heads, None, None)
+        })?;
+    }
+    let mask: Vec<f32> = (0..2 * 36).map(|i| if i % 5 == 0 { -100.0 } else { 0.0 }).collect();
+    // More sequences than one slice of the sums for the bias.
+    check(&["attention_bias_partial", "attention_bias_finish"], &[&[600, 6, 12], &[2, 6, 6]], |x| {
+        let mask = Tensor::from_vec(mask.clone(), (2, 6, 6), &Device::Cpu)?.to_dtype(x[0].dtype())?;
+        attention(&x[0], 2, Some(&x[1]), Some(&mask))
+    })
+}
+
+#[test]
 fn batch_norm_in_training() -> Result<()> {
     let kernels = &[
         "batch_norm_partial",
@@ -173,6 +190,31 @@ fn mask_attentions() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn orders_of_tokens() -> Result<()> {
+    let order = Order::new(&[3, 0, 4, 1, 2], &Device::Cpu)?;
+    check(&["reorder"], &[&[3, 5, 70]], |x| reorder(&x[0], &order))
+}
+
+#[test]
+fn windows_of_pictures() -> Result<()> {
+    let bytes: Vec<u8> = (0..3 * 9 * 7 * 3).map(|i| (i * 37 % 256) as u8).collect();
+    let pixels = Upload::new(&Device::Cpu).bytes(&bytes, &[3, 9, 7, 3])?;
+    let planes = pixels.permute((0, 3, 1, 2))?.contiguous()?.permute((0, 2, 3, 1))?;
+    let window = |picture, top, left, flip| Window { picture, top, left, flip };
+    let windows = [window(2, -4, 3, false), window(0, 5, -4, true), window(1, 0, 0, true)];
+    let normalisation = [[0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]];
+    for pictures in [pixels, planes] {
+        let cut =
+            || cut_pictures(&pictures, &windows, [8, 6], normalisation)?.flatten_all()?.to_vec1::<f32>();
+        let (got, want) = (emulated(cut)?, cut()?);
+        assert!(got.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-6), "{got:?} {want:?}");
+    }
+    let emulator = Emulator::get().expect("a C++ compiler");
+    assert!(emulator.launches("cut_pictures") >= 2);
+    Ok(())
+}
+
 /// Some tensors of odd sizes, more of them than one launch takes, one with more elements than one block.
 fn many(seed: u64) -> Result<Vec<Tensor>> {
     (0..70).map(|i| values(&[if i == 66 { 9001 } else { 3 * i + 1 }], seed * 100 + i as u64)).collect()
@@ -211,6 +253,9 @@ fn updates_of_many_tensors() -> Result<()> {
         let all: Vec<&Tensor> = parameters.iter().collect();
         scale(&all, 0.5)?;
         let norms = squared_norms(&all)?;
+        // Beyond the norm, which changes nothing, and below.
+        clip(&all, 1e6)?;
+        clip(&all[..66], 0.5)?;
         let changed = parameters.iter().chain(states.iter().flatten());
         Ok((Tensor::cat(&changed.collect::<Vec<_>>(), 0)?.to_vec1()?, norms))
     };

@@ -60,14 +60,29 @@ pub(crate) fn scale(tensors: &[&Tensor], factor: f64) -> Result<()> {
     update::scale(&queue, &slots, factor as f32).map_err(fault)
 }
 
-/// `Σ x²` of each, read back at once.
-pub(crate) fn squared_norms(tensors: &[&Tensor]) -> Result<Vec<f64>> {
-    let Some(first) = tensors.first() else { return Ok(Vec::new()) };
-    let queue = Queue::of(first)?;
+/// `Σ x²` of each, `[tensors]`.
+fn squares(queue: &Queue, tensors: &[&Tensor]) -> Result<Tensor> {
     let kept = tensors.iter().map(|x| x.contiguous()).collect::<Result<Vec<_>>>()?;
     let spans = kept.iter().map(|x| queue.span(x)).collect::<Result<Vec<Span<f32>>>>()?;
     let (squares, to) = queue.fresh_tensor(spans.len())?;
     let (_workspace, workspace) = queue.fresh_tensor(update::squares_workspace(&spans))?;
-    update::squared_norms(&queue, &spans, to, workspace).map_err(fault)?;
+    update::squared_norms(queue, &spans, to, workspace).map_err(fault)?;
+    Ok(squares)
+}
+
+/// `Σ x²` of each, read back at once.
+pub(crate) fn squared_norms(tensors: &[&Tensor]) -> Result<Vec<f64>> {
+    let Some(first) = tensors.first() else { return Ok(Vec::new()) };
+    let squares = squares(&Queue::of(first)?, tensors)?;
     Ok(squares.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
+}
+
+/// Scales tensors so that their common norm is at most `max_norm`, without reading it.
+pub(crate) fn clip(tensors: &[&Tensor], max_norm: f64) -> Result<()> {
+    let Some(first) = tensors.first() else { return Ok(()) };
+    let queue = Queue::of(first)?;
+    let squares = squares(&queue, tensors)?;
+    let slots = tensors.iter().map(|x| Ok(Slot::alone(queue.span(x)?))).collect::<Result<Vec<_>>>()?;
+    let (_factor, factor) = queue.fresh_tensor(1)?;
+    update::clip(&queue, &slots, queue.span(&squares)?, max_norm as f32, factor).map_err(fault)
 }

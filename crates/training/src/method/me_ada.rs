@@ -13,7 +13,7 @@ use adautomix_recipes::{self as recipes, Recipe};
 use candle_core::{DType, Device, Tensor, Var};
 use rand::Rng;
 
-use super::{Inputs, Losses, Method, Passes, Shown, bytes};
+use super::{Inputs, Losses, Measured, Method, Passes, Shown, bytes};
 use crate::network::Build;
 use crate::{Error, Gradients, Network, Parameters, Result};
 
@@ -143,9 +143,9 @@ impl Method for MeAda {
         pass.commit(1)?;
         gradients.backward(&loss, 1.0, &self.student.parameters.weights())?;
         Ok(vec![
-            ("loss", f64::from(loss.to_scalar::<f32>()?)),
-            ("clean", f64::from(clean.to_scalar::<f32>()?)),
-            ("appended", self.memory.made()? as f64),
+            ("loss", Measured::of(&loss)?),
+            ("clean", Measured::of(&clean)?),
+            ("appended", Measured::from(self.memory.made()? as f64)),
         ])
     }
 
@@ -292,8 +292,9 @@ mod tests {
         for step in 0..10 {
             let draws = Key::new(0, Purpose::Mixing).step(step);
             let losses = stepper.step(&batch(4, step), step, draws, &mut Gradients::default()).unwrap();
-            made.push(losses[2].1);
-            assert_eq!(losses[0].1 == losses[1].1, step < 5, "the loss is of more than the batch: {step}");
+            let numbers: Vec<f64> = losses.iter().filter_map(|(_, measured)| measured.number()).collect();
+            made.push(numbers[2]);
+            assert_eq!(numbers[0] == numbers[1], step < 5, "the loss is of more than the batch: {step}");
         }
         assert_eq!(made, [0.0, 0.0, 0.0, 4.0, 6.0, 6.0, 10.0, 12.0, 12.0, 12.0]);
     }

@@ -7,10 +7,11 @@ use adautomix_losses::{batch_mean, binary_of_softmax, mix_targets, soft_ce};
 use adautomix_mixing::{self as mixing, Mixer, Need, Place, Plan, Targets, View, registry};
 use adautomix_random::Key;
 use adautomix_recipes::{LabelWeights, Loss, LossName, Method as MethodRecipe, Recipe};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
+use super::measured::stays;
 use super::observed::{Observer, attention};
-use super::{Inputs, Losses, Method, Passes, Shown};
+use super::{Inputs, Losses, Measured, Method, Passes, Shown};
 use crate::network::Build;
 use crate::{Error, Gradients, Network, Parameters, Result, top_1_and_5};
 
@@ -97,7 +98,7 @@ impl Mixed {
         let targets = plan.relabel(mixed.targets, &clean, &seen)?;
         let target = self.target(&inputs.labels, &targets, self.loss.smoothing, logits.device())?;
         let loss = loss(&self.loss, &logits, &target)?;
-        losses.insert(0, ("loss", f64::from(loss.to_scalar::<f32>()?)));
+        losses.insert(0, ("loss", Measured::of(&loss)?));
         losses.push(("mixed_top1", mixed_top1(&logits, &target)?));
         Ok((Answer { mixed: mixed.images, map, logits, targets, loss }, losses))
     }
@@ -260,10 +261,15 @@ fn label_weights(targets: Targets, labels: &[u32]) -> Result<(Vec<Vec<u32>>, Vec
 }
 
 /// The share of mixed pictures, in percent, whose heaviest label the network finds.
-fn mixed_top1(logits: &Tensor, target: &Tensor) -> Result<f64> {
+fn mixed_top1(logits: &Tensor, target: &Tensor) -> Result<Measured> {
+    if stays(logits) {
+        let share = 100.0 / logits.dim(0)?.max(1) as f64;
+        let hits = logits.detach().argmax(1)?.eq(&target.argmax(1)?)?.to_dtype(DType::F32)?.sum_all()?;
+        return Measured::of(&(hits * share)?);
+    }
     let heaviest = target.argmax(1)?.to_vec1::<u32>()?;
     let [hits, _] = top_1_and_5(logits, &heaviest)?;
-    Ok(100.0 * hits as f64 / heaviest.len().max(1) as f64)
+    Ok(Measured::from(100.0 * hits as f64 / heaviest.len().max(1) as f64))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod dada;
 mod facts;
 mod learned;
 mod me_ada;
+mod measured;
 mod mixed;
 mod observed;
 mod passes;
@@ -19,6 +20,9 @@ pub use dada::Dada;
 pub use facts::OWN_STEPS;
 pub use learned::{Iteration, Learned, LearnedConfig, MaskMakerConfig};
 pub use me_ada::{MeAda, ascend};
+#[cfg(test)]
+pub(crate) use measured::deferred;
+pub use measured::{Losses, Measured, read_losses};
 pub use mixed::{Mixed, mixer};
 pub use passes::Passes;
 pub use recursive::Recursive;
@@ -34,9 +38,6 @@ pub struct Inputs {
     /// The class of each picture, `[B]`.
     pub labels: Vec<u32>,
 }
-
-/// The losses of a step, by name, and what else was measured of it.
-pub type Losses = Vec<(&'static str, f64)>;
 
 /// One training step: which losses, of which networks, on which pictures.
 ///

@@ -6,7 +6,7 @@ use adautomix_ops::{Interpolation, interpolate};
 use adautomix_recipes::{Loss, Recipe};
 use candle_core::{Device, Tensor, Var};
 
-use super::{Inputs, Losses, Passes, mixed};
+use super::{Inputs, Losses, Measured, Passes, mixed};
 use crate::{Error, Gradients, Network, Parameters, Result, state_dict};
 
 /// Computes what a plan needs of a batch.
@@ -121,14 +121,14 @@ impl Observer {
         inputs: &Inputs,
         passes: &Passes,
         gradients: &mut Gradients,
-    ) -> Result<(f64, Tensor)> {
+    ) -> Result<(Measured, Tensor)> {
         let images = Var::from_tensor(&inputs.images)?;
         let mut pass = passes.train();
         let pooled = student.backbone().features(&images, &mut pass)?.pooled;
         let clean = self.unmixed(&student.trained.logits(&pooled, Head::OneHot)?, &inputs.labels)?;
         pass.commit(1)?;
         let store = gradients.backward(&clean, self.loss.clean_weight, &student.parameters.weights())?;
-        Ok((f64::from(clean.to_scalar::<f32>()?), at(&store, &images)?))
+        Ok((Measured::of(&clean)?, at(&store, &images)?))
     }
 
     fn unmixed(&self, logits: &Tensor, labels: &[u32]) -> Result<Tensor> {

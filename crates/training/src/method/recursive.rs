@@ -1,5 +1,7 @@
 //! RecursiveMix (Yang et al., NeurIPS 2022): what was mixed, answered and labelled at a step is used at the next.
 
+use std::cell::Cell;
+
 use adautomix_backbones::{Classifier, Linear};
 use adautomix_losses::soft_ce;
 use adautomix_mixing::recursivemix::{RecursiveMix, RecursiveMixPlan, sources};
@@ -11,7 +13,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::ops::softmax;
 
 use super::mixed::{Answer, parameters};
-use super::{Inputs, Losses, Method, Mixed, Shown};
+use super::{Inputs, Losses, Measured, Method, Mixed, Shown};
 use crate::network::Build;
 use crate::{Gradients, Parameters, Result};
 
@@ -76,9 +78,9 @@ impl Method for Recursive {
         let plan = self.mixer.draw(height, width, &mut draws.rng());
         let (answer, mut losses) = self.step.answer(inputs, &plan, self.history.view()?, draws, gradients)?;
         let (term, weight, consistency) = match self.consistency(&answer, &plan)? {
-            Some((loss, weight)) => (loss.clone(), weight, f64::from(loss.to_scalar::<f32>()?)),
+            Some((loss, weight)) => (loss.clone(), weight, Measured::of(&loss)?),
             // Without a box the layer has a gradient all the same: that of a loss of 0.
-            None => ((self.layer.weight().sum_all()? + self.layer.bias().sum_all()?)?, 0.0, 0.0),
+            None => ((self.layer.weight().sum_all()? + self.layer.bias().sum_all()?)?, 0.0, 0.0.into()),
         };
         // A tensor, since candle leaves out what is multiplied by the number 0.
         let weight = Tensor::new(weight as f32, term.device())?;
@@ -126,6 +128,8 @@ struct History {
     logits: Tensor,
     /// `[1]`: 1 once there has been a step.
     filled: Tensor,
+    /// Whether that has been read: once there is a memory there always is one, and nobody waits for a device again.
+    is_filled: Cell<bool>,
 }
 
 impl History {
@@ -136,11 +140,14 @@ impl History {
         let (logits, filled) = (zeros(&[batch, classes])?, zeros(&[1])?);
         let named = [("images", &images), ("targets", &targets), ("logits", &logits), ("filled", &filled)];
         let parameters = Parameters::of(named.map(|(name, tensor)| (name, tensor.clone())).to_vec(), device);
-        Ok(Self { parameters, images, targets, logits, filled })
+        Ok(Self { parameters, images, targets, logits, filled, is_filled: Cell::new(false) })
     }
 
     fn is_filled(&self) -> Result<bool> {
-        Ok(self.filled.to_vec1::<f32>()? == [1.0])
+        if !self.is_filled.get() {
+            self.is_filled.set(self.filled.to_vec1::<f32>()? == [1.0]);
+        }
+        Ok(self.is_filled.get())
     }
 
     /// Pictures and targets of the step before, if there was one.
@@ -159,6 +166,7 @@ impl History {
             overwrite(kept, &new.detach().index_select(&rows, 0)?)?;
         }
         overwrite(&self.filled, &self.filled.ones_like()?)?;
+        self.is_filled.set(true);
         Ok(())
     }
 }
@@ -173,6 +181,7 @@ mod tests {
 
     use super::*;
     use crate::Stepper;
+    use crate::method::read_losses;
 
     const CLASSES: usize = 10;
 
@@ -199,9 +208,9 @@ mod tests {
         Stepper::new(&recipe("method.name=recursivemix"), CLASSES, 8, 8, &Device::Cpu).unwrap()
     }
 
-    fn advance(stepper: &mut Stepper, steps: std::ops::Range<usize>) -> Vec<Losses> {
+    fn advance(stepper: &mut Stepper, steps: std::ops::Range<usize>) -> Vec<Vec<(&'static str, f64)>> {
         let mut step = |step| stepper.step(&batch(step), step, key(step), &mut Gradients::default()).unwrap();
-        steps.map(&mut step).collect()
+        read_losses(&steps.map(&mut step).collect::<Vec<_>>()).unwrap()
     }
 
     fn values(stepper: &Stepper) -> Vec<(String, Vec<f32>)> {
@@ -233,7 +242,7 @@ mod tests {
         let build = crate::named(&recipe.network.name, CLASSES, false);
         let mut method = Recursive::new(&recipe, &*build, CLASSES, &Device::Cpu)?;
         let first = method.backward(&batch(0), 0, key(0), &mut Gradients::default())?;
-        assert_eq!(first.last(), Some(&("consistency", 0.0)));
+        assert_eq!(read_losses(&[first])?[0].last(), Some(&("consistency", 0.0)));
         let student = &method.step.student().trained;
         let look = |images: &Tensor| -> Result<(Tensor, Tensor)> {
             let features = student.backbone.features(images, &mut Pass::train())?;
@@ -260,7 +269,8 @@ mod tests {
         let pooled = roi_align(&map, area.map(|side| side as f64 * scale))?;
         let soft = softmax(&old_logits, 1)?;
         let want = [soft_ce(&logits, &target)?, soft_ce(&method.layer.forward(&pooled)?, &soft)?];
-        let losses = method.backward(&new, 1, key(step), &mut Gradients::default())?;
+        let losses =
+            read_losses(&[method.backward(&new, 1, key(step), &mut Gradients::default())?])?.remove(0);
         for (name, want) in ["loss", "consistency"].into_iter().zip(want) {
             let got = losses.iter().find(|(loss, _)| *loss == name).unwrap().1;
             let want = f64::from(want.to_scalar::<f32>()?);

@@ -1,5 +1,6 @@
 //! `adautomix bench`: how long a step, its mixing and its operations take.
 
+mod candle;
 mod mixers;
 mod ops;
 mod step;
@@ -18,6 +19,7 @@ enum What {
     Step(step::StepArgs),
     Mixers(mixers::MixersArgs),
     Ops(ops::OpsArgs),
+    Candle(candle::CandleArgs),
 }
 
 /// Runs `bench`.
@@ -26,6 +28,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         What::Step(args) => step::run(args),
         What::Mixers(args) => mixers::run(args),
         What::Ops(args) => ops::run(args),
+        What::Candle(args) => candle::run(args),
     }
 }
 

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use self::policy::{Policy, SubPolicy, Values, sub_policies};
 use self::relax::{Noise, Sample};
-use super::{Inputs, Losses, Method, Passes, Shown, bytes};
+use super::{Inputs, Losses, Measured, Method, Passes, Shown, bytes};
 use crate::network::Build;
 use crate::{Gradients, Network, Parameters, Result};
 
@@ -195,7 +195,7 @@ impl Method for Dada {
             loss
         };
         let entropy = self.policy.values()?.entropy();
-        Ok(vec![("loss", f64::from(loss.to_scalar::<f32>()?)), ("policy_entropy", entropy)])
+        Ok(vec![("loss", Measured::of(&loss)?), ("policy_entropy", entropy.into())])
     }
 
     fn trained(&self) -> Vec<(&'static str, &Parameters)> {

@@ -20,7 +20,7 @@ use rand::Rng;
 
 pub use config::{LearnedConfig, MaskMakerConfig};
 
-use super::{Inputs, Losses, Method, Passes, Shown};
+use super::{Inputs, Losses, Measured, Method, Passes, Shown};
 use crate::network::Build;
 use crate::{Gradients, Network, Parameters, Result, teacher};
 
@@ -314,7 +314,7 @@ impl Method for Learned {
             ("mask", iteration.mask_loss.as_ref()),
         ];
         let there = named.into_iter().filter_map(|(name, loss)| Some((name, loss?)));
-        there.map(|(name, loss)| Ok((name, f64::from(loss.to_scalar::<f32>()?)))).collect()
+        there.map(|(name, loss)| Ok((name, Measured::of(loss)?))).collect()
     }
 
     fn updated(&mut self, step: usize) -> Result<()> {

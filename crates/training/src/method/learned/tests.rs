@@ -4,6 +4,7 @@ use adautomix_random::{Key, Purpose};
 use adautomix_recipes::Library;
 use candle_core::{Device, Tensor};
 
+use crate::method::read_losses;
 use crate::{Gradients, Inputs, Stepper, checkpoint};
 
 fn stepper(method: &str) -> Stepper {
@@ -22,7 +23,8 @@ fn make_step(stepper: &mut Stepper, step: usize) -> Vec<(&'static str, f64)> {
     let images = Tensor::from_vec(values, (4, 3, 32, 32), &Device::Cpu).unwrap();
     let inputs = Inputs { images, labels: vec![0, 3, 1, 3] };
     let draws = Key::new(0, Purpose::Mixing).step(step);
-    stepper.step(&inputs, step, draws, &mut Gradients::default()).unwrap()
+    let losses = stepper.step(&inputs, step, draws, &mut Gradients::default()).unwrap();
+    read_losses(&[losses]).unwrap().remove(0)
 }
 
 /// The state, tensor by tensor.
