@@ -39,6 +39,7 @@ mod error;
 mod event;
 mod feed;
 mod gradients;
+mod loaded;
 pub mod method;
 mod metrics;
 mod network;
@@ -58,6 +59,7 @@ pub use data::{Pictures, classes, test_transform};
 pub use error::{Error, Result};
 pub use event::{Event, Listener};
 pub use gradients::Gradients;
+pub use loaded::{Loaded, load};
 pub use method::{
     Dada, Inputs, Iteration, Learned, LearnedConfig, MaskMakerConfig, MeAda, Method, Mixed, Passes, Recursive,
 };
@@ -65,7 +67,7 @@ pub use network::{Build, Network, named};
 pub use optimizer::{Optimizer, Rule};
 pub use parameters::Parameters;
 pub use pretrained::Pretrained;
-pub use run::{Loaded, Options, Run, inputs, load};
+pub use run::{Options, Run, inputs};
 pub use schedule::{BeforeScope, LearningRate, MaskWeight, Momentum, Warmup};
 pub use stepper::Stepper;
 

@@ -1,3 +1,5 @@
+//! Libraries, embedded and of folders of the tests.
+
 use super::*;
 use crate::{Method, Objective};
 

@@ -1,3 +1,5 @@
+//! What recipes must keep to.
+
 use crate::{Library, Override};
 
 fn refusal(name: &str, overrides: &[&str]) -> String {
