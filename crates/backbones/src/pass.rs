@@ -71,13 +71,14 @@ impl Pass {
         Self { drop_path, ..self }
     }
 
-    /// The same pass, which keeps the last attention maps of a vision transformer.
+    /// The same pass, which keeps the last attention maps of a transformer.
     pub fn watching(self) -> Self {
         Self { watching: true, ..self }
     }
 
     /// The last attention maps, `[B, heads, T + 1, T + 1]`, outside the graph: of a pass that was [watching](Self::watching),
-    /// through a network with a class token.
+    /// through a transformer whose last map is attended as a whole. Token 0 is the class token; where a network has none, the
+    /// mean of all tokens, which nobody looks at.
     pub fn attention(&self) -> Option<&Tensor> {
         self.attention.as_ref()
     }

@@ -1,6 +1,6 @@
 //! The Swin transformer (Liu et al., ICCV 2021): attention in windows that are shifted from block to block.
 
-use adautomix_ops::{ConvSpec, Order, attention, conv2d, reorder};
+use adautomix_ops::{ConvSpec, Order, attention, attention_map, conv2d, reorder};
 use candle_core::{Device, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
@@ -161,6 +161,7 @@ impl Block {
 
     /// `[B, H, W, C]` to the same; `place` is the block's number and how many there are.
     fn forward(&self, x: &Tensor, windows: &Windows, place: [usize; 2], pass: &mut Pass) -> Result<Tensor> {
+        let [number, all] = place;
         let ([cut, join], mask) = match &windows.shifted {
             Some((orders, mask)) if self.shifted => (orders, Some(mask)),
             _ => (&windows.plain, None),
@@ -170,12 +171,23 @@ impl Block {
         let bias = self.bias_table.index_select(&windows.pairs, 0)?.t()?.contiguous()?;
         let bias = bias.reshape((self.heads, tokens, tokens))?;
         let y = reorder(&self.norm1.forward(x)?.reshape(whole)?, cut)?.reshape(((), tokens, channels))?;
-        let attended = attention(&self.qkv.forward(&y)?, self.heads, Some(&bias), mask)?;
+        let qkv = self.qkv.forward(&y)?;
+        // Where a map is one window, as the last ones of published sizes are, its tokens are in order.
+        if pass.is_watching() && number + 1 == all && qkv.dim(0)? == batch {
+            pass.keep(pooled(&attention_map(&qkv, self.heads, Some(&bias))?)?);
+        }
+        let attended = attention(&qkv, self.heads, Some(&bias), mask)?;
         let y = reorder(&self.projection.forward(&attended)?.reshape(whole)?, join)?.reshape(x.dims())?;
-        let [number, all] = place;
         let x = (x + pass.drop_path(y, number, all)?)?;
         &x + pass.drop_path(self.mlp.forward(&self.norm2.forward(&x)?)?, number, all)?
     }
+}
+
+/// The attention `[B, heads, T, T]` with a token more before the others, that of the classifier: `[B, heads, T + 1, T + 1]`.
+/// The classifier reads the mean of all tokens, so its row is the mean of theirs; nobody looks at it.
+fn pooled(map: &Tensor) -> Result<Tensor> {
+    let map = Tensor::cat(&[&map.mean_keepdim(2)?, map], 2)?;
+    Tensor::cat(&[&map.narrow(3, 0, 1)?.zeros_like()?, &map], 3)
 }
 
 impl Swin {

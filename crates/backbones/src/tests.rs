@@ -291,3 +291,24 @@ fn a_watching_pass_keeps_the_attention_of_the_last_block() {
     network.features(&images(3, 32), &mut pass).unwrap();
     assert!(pass.attention().is_none());
 }
+
+#[test]
+fn without_a_class_token_the_mean_of_the_tokens_stands_for_it() {
+    let config = |img_size| SwinConfig { img_size, embed_dim: 8, depths: vec![1, 2], num_heads: vec![2, 4] };
+    let attention = |img_size| {
+        let network = Swin::new(config(img_size), &Recorder::default().builder()).unwrap();
+        let mut pass = Pass::eval().watching();
+        network.features(&images(3, img_size), &mut pass).unwrap();
+        pass.attention().cloned()
+    };
+    let map = attention(56).unwrap();
+    assert_eq!(map.dims(), [3, 4, 50, 50]);
+    let tokens = map.narrow(2, 1, 49).unwrap();
+    let difference = (tokens.mean_keepdim(2).unwrap() - map.narrow(2, 0, 1).unwrap()).unwrap();
+    assert!(difference.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-6);
+    assert_eq!(map.narrow(3, 0, 1).unwrap().max_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
+    let sums = map.sum(3).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+    // Four windows at the end: no token sees the whole map.
+    assert!(attention(112).is_none());
+}

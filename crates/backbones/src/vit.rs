@@ -63,7 +63,7 @@ impl Block {
     fn forward(&self, x: &Tensor, [number, all]: [usize; 2], pass: &mut Pass) -> Result<Tensor> {
         let qkv = self.qkv.forward(&self.norm1.forward(x)?)?;
         if pass.is_watching() && number + 1 == all {
-            pass.keep(attention_map(&qkv, self.heads)?);
+            pass.keep(attention_map(&qkv, self.heads, None)?);
         }
         let attended = attention(&qkv, self.heads, None, None)?;
         let x = (x + pass.drop_path(self.projection.forward(&attended)?, number, all)?)?;

@@ -40,13 +40,13 @@ pub fn attention(qkv: &Tensor, heads: usize, bias: Option<&Tensor>, mask: Option
     }
 }
 
-/// The weights with which each token attends to each, `[B, heads, T, T]`, for `qkv` `[B, T, 3 C]` as in [`attention`],
-/// outside the graph.
+/// The weights with which each token attends to each, `[B, heads, T, T]`, for `qkv` `[B, T, 3 C]` and `bias` as in
+/// [`attention`], outside the graph.
 ///
 /// # Errors
 /// If the shapes don't fit.
-pub fn attention_map(qkv: &Tensor, heads: usize) -> Result<Tensor> {
-    composed::weights(&qkv.detach(), heads, None, None)
+pub fn attention_map(qkv: &Tensor, heads: usize, bias: Option<&Tensor>) -> Result<Tensor> {
+    composed::weights(&qkv.detach(), heads, bias.map(Tensor::detach).as_ref(), None)
 }
 
 struct Attention {

@@ -151,7 +151,7 @@ fn last_map(backbone: &dyn Backbone, hidden: &[Tensor]) -> Result<Tensor> {
 /// The attention maps that a pass has kept.
 pub(super) fn attention(pass: &Pass) -> Result<Tensor> {
     pass.attention().cloned().ok_or_else(|| {
-        let text = "the method looks at attention maps, which only a transformer with a class token has";
+        let text = "the method looks at attention maps of all tokens, which only transformers have";
         Error::Recipe(text.to_owned())
     })
 }
