@@ -1,6 +1,6 @@
 //! The 7×7 convolution of ConvNeXt, channels last: every channel has its own filter, stride 1, and 3 zeros around a map.
 //!
-//! Maps `[B, H, W, C]` are first cut into blocks of [`LANES`] channels with zeros around, `[B, C / LANES, rows, columns, LANES]`:
+//! Maps `[B, H, W, C]` are first cut into blocks of 16 channels with zeros around, `[B, C / 16, rows, columns, 16]`:
 //! what one filter sees is then contiguous, and stays in the first-level cache.
 
 use pulp::{Arch, Simd, WithSimd};
