@@ -18,8 +18,8 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Differentiates `weight · loss` and adds the gradients of `variables`. What the pass gives is returned too, for
-    /// gradients at the pictures.
+    /// Differentiates `weight · loss` and adds the gradients of `variables`, which are 0 for a weight of 0. What the pass
+    /// gives is returned too, for gradients at the pictures.
     ///
     /// # Errors
     /// If the backward pass fails.
@@ -29,7 +29,13 @@ impl Gradients {
         weight: f64,
         variables: &[(String, Tensor)],
     ) -> Result<GradStore> {
-        let store = if weight == 1.0 { loss.backward()? } else { (loss * weight)?.backward()? };
+        let weighted = match weight {
+            1.0 => loss.clone(),
+            // A tensor, since candle leaves out what is multiplied by the number 0.
+            0.0 => (loss * loss.zeros_like()?)?,
+            _ => (loss * weight)?,
+        };
+        let store = weighted.backward()?;
         self.add(&store, variables)?;
         Ok(store)
     }
@@ -112,6 +118,9 @@ mod tests {
         assert_eq!(gradients.get(&a).unwrap().to_vec1::<f32>()?, [12.0, 14.0]);
         let message = gradients.check(&variables).unwrap_err().to_string();
         assert!(message.starts_with("`b` has no gradient"), "{message}");
+        gradients.backward(&b.sum_all()?, 0.0, &variables)?;
+        gradients.check(&variables)?;
+        assert_eq!(gradients.get(&b).unwrap().to_vec1::<f32>()?, [0.0]);
         gradients.clip(&variables, 20.0)?;
         assert_eq!(gradients.get(&a).unwrap().to_vec1::<f32>()?, [12.0, 14.0]);
         gradients.clip(&variables, 1.0)?;

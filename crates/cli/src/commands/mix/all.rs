@@ -130,7 +130,7 @@ fn obstacle(mixer: &dyn Mixer, inputs: &Inputs) -> Result<Option<&'static str>> 
             return Ok(Some("which mixes hidden maps"));
         }
         if plan.needs().iter().any(|need| matches!(need, Need::Attention | Need::MixedAttention)) {
-            return Ok(Some("which looks at the attention of a vision transformer"));
+            return Ok(Some("which looks at a transformer's attention"));
         }
     }
     Ok(None)

@@ -88,3 +88,11 @@ fn a_term_that_is_left_out_is_not_computed_and_weighs_nothing() {
     let difference = value(&all, "generator") - value(&cosine, "generator");
     assert!((difference + 0.7 * value(&all, "cosine")).abs() < 1e-5, "{difference}");
 }
+
+#[test]
+fn all_weight_on_one_loss_trains() {
+    for weight in ["0.0", "1.0"] {
+        // A step of the stepper fails for a variable without a gradient.
+        make_step(&mut with("adautomix", &[&format!("method.linear_weight={weight}")]), 0);
+    }
+}
