@@ -1,8 +1,9 @@
 //! ReLU and GELU.
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, gradient, on_kernels};
+use crate::node::Node;
 use adautomix_kernels::activation;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 
 /// `max(x, 0)`; its slope at 0 is 0, as in PyTorch.
 ///
@@ -13,7 +14,15 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     if crate::device::takes(x) {
         return crate::device::activation::relu(x);
     }
-    if on_kernels(x) { x.contiguous()?.apply_op1(Relu) } else { composed::relu(x) }
+    if !on_kernels(x) {
+        return composed::relu(x);
+    }
+    let x = x.contiguous()?;
+    let y = computed(x.shape(), [&x], |[x], y| activation::relu_forward(x, y))?;
+    let backward = |x: &Tensor, y: &Tensor, dy: &Tensor| {
+        gradient(x, [y, dy], |[y, dy], dx| activation::relu_backward(y, dy, dx))
+    };
+    x.apply_op1(Node::of1("relu", y, backward))
 }
 
 /// `x Φ(x)` with the normal distribution function `Φ`, by the error function (PyTorch's `approximate='none'`).
@@ -25,55 +34,15 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
     if crate::device::takes(x) {
         return crate::device::activation::gelu(x);
     }
-    if on_kernels(x) { x.contiguous()?.apply_op1(Gelu) } else { x.gelu_erf() }
-}
-
-struct Relu;
-
-impl CustomOp1 for Relu {
-    fn name(&self) -> &'static str {
-        "relu"
+    if !on_kernels(x) {
+        return x.gelu_erf();
     }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = slice(storage, layout)?;
-        let mut y = vec![0.0; x.len()];
-        activation::relu_forward(x, &mut y);
-        output(y, layout.shape())
-    }
-
-    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let mut dx = vec![0.0; x.elem_count()];
-        with_slices([y, &detached(dy)?], |[y, dy]| {
-            activation::relu_backward(y, dy, &mut dx);
-            Ok(())
-        })?;
-        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
-    }
-}
-
-struct Gelu;
-
-impl CustomOp1 for Gelu {
-    fn name(&self) -> &'static str {
-        "gelu"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = slice(storage, layout)?;
-        let mut y = vec![0.0; x.len()];
-        activation::gelu_forward(x, &mut y);
-        output(y, layout.shape())
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let mut dx = vec![0.0; x.elem_count()];
-        with_slices([x, &detached(dy)?], |[x, dy]| {
-            activation::gelu_backward(x, dy, &mut dx);
-            Ok(())
-        })?;
-        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
-    }
+    let x = x.contiguous()?;
+    let y = computed(x.shape(), [&x], |[x], y| activation::gelu_forward(x, y))?;
+    let backward = |x: &Tensor, _: &Tensor, dy: &Tensor| {
+        gradient(x, [x, dy], |[x, dy], dx| activation::gelu_backward(x, dy, dx))
+    };
+    x.apply_op1(Node::of1("gelu", y, backward))
 }
 
 mod composed {

@@ -1,8 +1,9 @@
 //! Multi-head self-attention, whole: products, bias, mask, softmax.
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, gradient, on_kernels, with_optional};
+use crate::node::Node;
 use adautomix_kernels::multi_head::MultiHead;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 
 /// Attends among the `T` tokens of each sequence. `qkv` `[B, T, 3 C]` holds queries, keys and values, each of `heads` heads
 /// behind one another; the result is `[B, T, C]`. Products of queries and keys are divided by the root of a head's
@@ -33,11 +34,31 @@ pub fn attention(qkv: &Tensor, heads: usize, bias: Option<&Tensor>, mask: Option
         return composed::attention(qkv, heads, bias, mask);
     }
     let mask = mask.map(|mask| mask.flatten_all()?.to_vec1::<f32>()).transpose()?;
-    let (qkv, attention) = (qkv.contiguous()?, Attention { heads, mask });
-    match bias {
-        Some(bias) => qkv.apply_op2(&bias.contiguous()?, attention),
-        None => qkv.apply_op1(attention),
-    }
+    let (qkv, bias) = (qkv.contiguous()?, bias.map(Tensor::contiguous).transpose()?);
+    let width = channels / 3 / heads;
+    let kernel = MultiHead { heads, tokens, width, mask: mask.as_deref() };
+    let y = with_optional(bias.as_ref(), |bias| {
+        computed((batch, tokens, channels / 3), [&qkv], |[qkv], y| kernel.forward(qkv, bias, y))
+    })?;
+    let Some(bias) = bias else {
+        let backward = move |qkv: &Tensor, _: &Tensor, dy: &Tensor| {
+            let kernel = MultiHead { heads, tokens, width, mask: mask.as_deref() };
+            gradient(qkv, [qkv, dy], |[qkv, dy], dqkv| {
+                kernel.backward(qkv, None, dy, dqkv);
+            })
+        };
+        return qkv.apply_op1(Node::of1("attention", y, backward));
+    };
+    let backward = move |[qkv, bias]: [&Tensor; 2], _: &Tensor, dy: &Tensor| {
+        let kernel = MultiHead { heads, tokens, width, mask: mask.as_deref() };
+        let mut dbias = None;
+        let dqkv = computed(qkv.shape(), [qkv, bias, dy], |[qkv, bias, dy], dqkv| {
+            dbias = kernel.backward(qkv, Some(bias), dy, dqkv);
+        })?;
+        let dbias = dbias.map(|dbias| Tensor::from_vec(dbias, bias.shape(), bias.device())).transpose()?;
+        Ok([Some(dqkv.tensor()), dbias])
+    };
+    qkv.apply_op2(&bias, Node::of2("attention", y, backward))
 }
 
 /// The weights with which each token attends to each, `[B, heads, T, T]`, for `qkv` `[B, T, 3 C]` and `bias` as in
@@ -47,87 +68,6 @@ pub fn attention(qkv: &Tensor, heads: usize, bias: Option<&Tensor>, mask: Option
 /// If the shapes don't fit.
 pub fn attention_map(qkv: &Tensor, heads: usize, bias: Option<&Tensor>) -> Result<Tensor> {
     composed::weights(&qkv.detach(), heads, bias.map(Tensor::detach).as_ref(), None)
-}
-
-struct Attention {
-    heads: usize,
-    mask: Option<Vec<f32>>,
-}
-
-impl Attention {
-    /// The kernel's view of this for sequences of a shape.
-    fn kernel(&self, qkv: &Shape) -> Result<MultiHead<'_>> {
-        let (_, tokens, channels) = qkv.dims3()?;
-        let (heads, width) = (self.heads, channels / 3 / self.heads);
-        Ok(MultiHead { heads, tokens, width, mask: self.mask.as_deref() })
-    }
-
-    fn forward(&self, qkv: &[f32], shape: &Shape, bias: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
-        let (batch, tokens, channels) = shape.dims3()?;
-        let mut y = vec![0.0; batch * tokens * channels / 3];
-        self.kernel(shape)?.forward(qkv, bias, &mut y);
-        output(y, (batch, tokens, channels / 3))
-    }
-
-    fn backward(&self, qkv: &Tensor, bias: Option<&Tensor>, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let kernel = self.kernel(qkv.shape())?;
-        let mut dqkv = vec![0.0; qkv.elem_count()];
-        let dy = detached(dy)?;
-        let dbias = match bias {
-            Some(bias) => with_slices([qkv, bias, &dy], |[qkv, bias, dy]| {
-                Ok(kernel.backward(qkv, Some(bias), dy, &mut dqkv))
-            })?,
-            None => with_slices([qkv, &dy], |[qkv, dy]| Ok(kernel.backward(qkv, None, dy, &mut dqkv)))?,
-        };
-        let dqkv = Tensor::from_vec(dqkv, qkv.shape(), qkv.device())?;
-        let dbias = match (dbias, bias) {
-            (Some(dbias), Some(bias)) => Some(Tensor::from_vec(dbias, bias.shape(), bias.device())?),
-            _ => None,
-        };
-        Ok([Some(dqkv), dbias])
-    }
-}
-
-impl CustomOp1 for Attention {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward(slice(qkv, layout)?, layout.shape(), None)
-    }
-
-    fn bwd(&self, qkv: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let [dqkv, _] = self.backward(qkv, None, dy)?;
-        Ok(dqkv)
-    }
-}
-
-impl CustomOp2 for Attention {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        qkv: &CpuStorage,
-        layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward(slice(qkv, layout)?, layout.shape(), Some(slice(bias, bias_layout)?))
-    }
-
-    fn bwd(
-        &self,
-        qkv: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dqkv, dbias] = self.backward(qkv, Some(bias), dy)?;
-        Ok((dqkv, dbias))
-    }
 }
 
 mod composed {

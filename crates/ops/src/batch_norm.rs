@@ -1,9 +1,10 @@
 //! Batch normalisation, alone and fused with what follows it in a residual network.
 
 use adautomix_kernels::batch_norm as kernels;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, on_kernels, with_optional, with_slices};
+use crate::node::Node;
 use crate::update::moving_averages;
 
 /// What is done to the normalised value before it is written.
@@ -80,16 +81,8 @@ pub fn batch_norm_train(
         mean: Tensor::from_slice(&mean, sizes.channels, x.device())?,
         variance: Tensor::from_vec(variance, sizes.channels, x.device())?,
     };
-    Ok((
-        apply(
-            &x,
-            weight,
-            bias,
-            epilogue,
-            Normalisation { sizes, mean, inverse, training: true, relu: false },
-        )?,
-        moments,
-    ))
+    let normalisation = Normalisation { sizes, mean, inverse, training: true };
+    Ok((apply(&x, weight, bias, epilogue, normalisation)?, moments))
 }
 
 /// As [`batch_norm_train`] with given statistics `[C]`, which are constants.
@@ -123,7 +116,7 @@ pub fn batch_norm_eval(
     let x = x.contiguous()?;
     let (sizes, mean) = (sizes(&x)?, running_mean.to_vec1()?);
     let inverse = inverse_deviation(&running_var.to_vec1()?, eps);
-    apply(&x, weight, bias, epilogue, Normalisation { sizes, mean, inverse, training: false, relu: false })
+    apply(&x, weight, bias, epilogue, Normalisation { sizes, mean, inverse, training: false })
 }
 
 pub(crate) fn sizes(x: &Tensor) -> Result<kernels::BatchNorm> {
@@ -148,26 +141,45 @@ fn apply(
         bail!("batch_norm: {channels} channels, but weight {:?} and bias {:?}", weight.dims(), bias.dims());
     }
     let affine = Tensor::stack(&[weight, bias], 0)?;
-    match epilogue {
-        Epilogue::None => x.apply_op2(&affine, op),
-        Epilogue::Relu => x.apply_op2(&affine, Normalisation { relu: true, ..op }),
+    let forward = |epilogue: kernels::Epilogue<'_>| {
+        computed(x.shape(), [x, &affine], |[x, affine], y| {
+            let (weight, bias) = affine.split_at(channels);
+            op.sizes.forward(x, op.by(), weight, bias, epilogue, y);
+        })
+    };
+    let (residual, y) = match epilogue {
         Epilogue::AddRelu(residual) if residual.dims() != x.dims() => {
             bail!("batch_norm: expected a residual of {:?}, got {:?}", x.dims(), residual.dims())
         }
         Epilogue::AddRelu(residual) => {
-            x.apply_op3(&affine, &residual.contiguous()?, Normalisation { relu: true, ..op })
+            let residual = residual.contiguous()?;
+            let y = with_slices([&residual], |[residual]| forward(kernels::Epilogue::AddRelu(residual)))?;
+            (Some(residual), y)
         }
-    }
+        Epilogue::Relu => (None, forward(kernels::Epilogue::Relu)?),
+        Epilogue::None => (None, forward(kernels::Epilogue::None)?),
+    };
+    let relu = !matches!(epilogue, Epilogue::None);
+    let Some(residual) = residual else {
+        let backward = move |[x, affine]: [&Tensor; 2], y: &Tensor, dy: &Tensor| {
+            let [dx, daffine, _] = op.backward(x, affine, None, relu.then_some(y), dy)?;
+            Ok([dx, daffine])
+        };
+        return x.apply_op2(&affine, Node::of2("batch-norm", y, backward));
+    };
+    let backward = move |[x, affine, residual]: [&Tensor; 3], y: &Tensor, dy: &Tensor| {
+        op.backward(x, affine, Some(residual), Some(y), dy)
+    };
+    x.apply_op3(&affine, &residual, Node::of3("batch-norm", y, backward))
 }
 
-/// Normalisation by given statistics, and what follows it.
+/// Normalisation by given statistics.
 struct Normalisation {
     sizes: kernels::BatchNorm,
     mean: Vec<f32>,
     inverse: Vec<f32>,
     /// Whether the statistics are those of the input, and so depend on it.
     training: bool,
-    relu: bool,
 }
 
 impl Normalisation {
@@ -175,96 +187,31 @@ impl Normalisation {
         kernels::Normaliser { mean: &self.mean, inverse: &self.inverse }
     }
 
-    fn forward(&self, x: &[f32], affine: &[f32], epilogue: kernels::Epilogue<'_>) -> Result<Vec<f32>> {
-        let mut y = vec![0.0; x.len()];
-        let (weight, bias) = affine.split_at(self.sizes.channels);
-        self.sizes.forward(x, self.by(), weight, bias, epilogue, &mut y);
-        Ok(y)
-    }
-
-    /// The gradients by input, scale and shift, and residual.
+    /// The gradients by input, scale and shift, and residual; `y` is the result where it went through a ReLU.
     fn backward(
         &self,
         x: &Tensor,
         affine: &Tensor,
         residual: Option<&Tensor>,
-        y: &Tensor,
-        grad: &Tensor,
+        y: Option<&Tensor>,
+        dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
         let channels = self.sizes.channels;
         let wanted = |tensor: &Tensor| tensor.track_op().then(|| vec![0.0; self.sizes.len()]);
         let (mut by_input, mut by_residual) = (wanted(x), residual.and_then(wanted));
         let mut by_affine = vec![0.0; 2 * channels];
-        with_slices([x, affine, y, grad], |[x, affine, y, grad]| {
+        let mut read = |y: Option<&[f32]>, [x, affine, dy]: [&[f32]; 3]| {
             let (by_weight, by_bias) = by_affine.split_at_mut(channels);
             let gradients =
                 kernels::Gradients { input: by_input.as_deref_mut(), residual: by_residual.as_deref_mut() };
-            let (y, weight) = (self.relu.then_some(y), &affine[..channels]);
-            self.sizes.backward(grad, x, y, self.by(), weight, self.training, by_weight, by_bias, gradients);
+            let (by, weight) = (self.by(), &affine[..channels]);
+            self.sizes.backward(dy, x, y, by, weight, self.training, by_weight, by_bias, gradients);
             Ok(())
-        })?;
+        };
+        with_optional(y, |y| with_slices([x, affine, dy], |slices| read(y, slices)))?;
         let wrap = |data: Vec<f32>| Tensor::from_vec(data, x.shape(), x.device());
         let by_affine = affine.track_op().then(|| Tensor::from_vec(by_affine, (2, channels), x.device()));
         Ok([by_input.map(wrap).transpose()?, by_affine.transpose()?, by_residual.map(wrap).transpose()?])
-    }
-}
-
-impl CustomOp2 for Normalisation {
-    fn name(&self) -> &'static str {
-        "batch_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        a: &CpuStorage,
-        la: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let epilogue = if self.relu { kernels::Epilogue::Relu } else { kernels::Epilogue::None };
-        output(self.forward(slice(x, lx)?, slice(a, la)?, epilogue)?, lx.shape())
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        a: &Tensor,
-        y: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [by_input, by_affine, _] = self.backward(x, a, None, y, &detached(grad)?)?;
-        Ok((by_input, by_affine))
-    }
-}
-
-impl CustomOp3 for Normalisation {
-    fn name(&self) -> &'static str {
-        "batch_norm_add_relu"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        a: &CpuStorage,
-        la: &Layout,
-        r: &CpuStorage,
-        lr: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let epilogue = kernels::Epilogue::AddRelu(slice(r, lr)?);
-        output(self.forward(slice(x, lx)?, slice(a, la)?, epilogue)?, lx.shape())
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        a: &Tensor,
-        r: &Tensor,
-        y: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [by_input, by_affine, by_residual] = self.backward(x, a, Some(r), y, &detached(grad)?)?;
-        Ok((by_input, by_affine, by_residual))
     }
 }
 

@@ -3,9 +3,10 @@
 //! `partners` are `N` lists of one image for each sample: sample `b` is made of the images `partners[0][b] …
 //! partners[N-1][b]`. Nothing is copied to gather them.
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, gradient, on_kernels};
+use crate::node::Node;
 use adautomix_kernels::blend::{self, Blend, Patches, Weights};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 /// `mixed[b] = sum_i mask[b, i] · images[partners[i][b]]` (Eq. 7 of the paper): `images` `[M, C, H, W]`, `mask`
 /// `[B, N, H, W]`, the result `[B, C, H, W]`.
@@ -13,7 +14,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 /// # Errors
 /// If the shapes don't fit or a partner is out of range.
 pub fn mix_images(images: &Tensor, partners: &[Vec<u32>], mask: &Tensor) -> Result<Tensor> {
-    let (count, _, height, width) = images.dims4()?;
+    let (count, channels, height, width) = images.dims4()?;
     check_partners("mix_images", partners, count)?;
     let expected = [partners[0].len(), partners.len(), height, width];
     if mask.dims() != expected {
@@ -26,7 +27,24 @@ pub fn mix_images(images: &Tensor, partners: &[Vec<u32>], mask: &Tensor) -> Resu
     if !on_kernels(images) {
         return composed::mix_images(images, partners, mask);
     }
-    images.contiguous()?.apply_op2(&mask.contiguous()?, MixImages { partners: partners.to_vec() })
+    let (images, mask, partners) = (images.contiguous()?, mask.contiguous()?, partners.to_vec());
+    let shape = (partners[0].len(), channels, height, width);
+    let area = height * width;
+    let blend = Blend { partners: &partners, channels, area };
+    let mixed = computed(shape, [&images, &mask], |[images, mask], mixed| {
+        blend.forward(images, Weights::Mask(mask), mixed);
+    })?;
+    let backward = move |[images, mask]: [&Tensor; 2], _: &Tensor, dmixed: &Tensor| {
+        let blend = Blend { partners: &partners, channels, area };
+        let dimages = gradient(images, [mask, dmixed], |[mask, dmixed], dimages| {
+            blend.backward_images(Weights::Mask(mask), dmixed, dimages);
+        })?;
+        let dmask = gradient(mask, [images, dmixed], |[images, dmixed], dmask| {
+            blend.backward_mask(images, dmixed, dmask);
+        })?;
+        Ok([dimages, dmask])
+    };
+    images.apply_op2(&mask, Node::of2("mix-images", mixed, backward))
 }
 
 /// `mixed[b] = sum_i weights[b, i] · images[partners[i][b]]`: `images` `[M, C, H, W]`, the result `[B, C, H, W]`. The
@@ -35,7 +53,7 @@ pub fn mix_images(images: &Tensor, partners: &[Vec<u32>], mask: &Tensor) -> Resu
 /// # Errors
 /// If the shapes don't fit or a partner is out of range.
 pub fn linear_mix(images: &Tensor, partners: &[Vec<u32>], weights: &[f32]) -> Result<Tensor> {
-    let (count, ..) = images.dims4()?;
+    let (count, channels, height, width) = images.dims4()?;
     check_partners("linear_mix", partners, count)?;
     let (batch, n) = (partners[0].len(), partners.len());
     let weights = match weights.len() {
@@ -50,7 +68,20 @@ pub fn linear_mix(images: &Tensor, partners: &[Vec<u32>], weights: &[f32]) -> Re
     if !on_kernels(images) {
         return composed::linear_mix(images, partners, &weights);
     }
-    images.contiguous()?.apply_op1(LinearMix { partners: partners.to_vec(), weights })
+    let (images, partners) = (images.contiguous()?, partners.to_vec());
+    let shape = (batch, channels, height, width);
+    let area = height * width;
+    let blend = Blend { partners: &partners, channels, area };
+    let mixed = computed(shape, [&images], |[images], mixed| {
+        blend.forward(images, Weights::Constant(&weights), mixed);
+    })?;
+    let backward = move |images: &Tensor, _: &Tensor, dmixed: &Tensor| {
+        let blend = Blend { partners: &partners, channels, area };
+        gradient(images, [dmixed], |[dmixed], dimages| {
+            blend.backward_images(Weights::Constant(&weights), dmixed, dimages);
+        })
+    };
+    images.apply_op1(Node::of1("linear-mix", mixed, backward))
 }
 
 /// `images` `[B, C, H, W]` with the pixels of `area` `[row1, column1, row2, column2]` (half open) taken from the image
@@ -104,13 +135,11 @@ fn paste(
     let (_, channels, height, width) = images.dims4()?;
     let (_, _, rows, columns) = patches.dims4()?;
     let (images, patches) = (images.contiguous()?, patches.contiguous()?);
-    let mut mixed = vec![0.0; images.elem_count()];
-    with_slices([&images, &patches], |[images, pixels]| {
+    let mixed = computed(images.shape(), [&images, &patches], |[images, pixels], mixed| {
         let patches = Patches { pixels, size: [rows, columns], corner };
-        blend::paste(images, patches, partner, channels, [height, width], area, &mut mixed);
-        Ok(())
+        blend::paste(images, patches, partner, channels, [height, width], area, mixed);
     })?;
-    Tensor::from_vec(mixed, images.shape(), images.device())
+    Ok(mixed.tensor())
 }
 
 /// `mask · images[b] + (1 - mask) · images[partner[b]]` for `images` `[B, C, H, W]` and one mask for the whole batch: `H · W`
@@ -128,12 +157,10 @@ pub fn mask_mix(images: &Tensor, partner: &[u32], mask: &[f32]) -> Result<Tensor
         return composed::mask_mix(images, partner, mask);
     }
     let images = images.contiguous()?;
-    let mut mixed = vec![0.0; images.elem_count()];
-    with_slices([&images], |[images]| {
-        blend::mask(images, partner, channels, mask, &mut mixed);
-        Ok(())
+    let mixed = computed(images.shape(), [&images], |[images], mixed| {
+        blend::mask(images, partner, channels, mask, mixed);
     })?;
-    Tensor::from_vec(mixed, images.shape(), images.device())
+    Ok(mixed.tensor())
 }
 
 /// Checks that there are lists of partners, all of one length, that name one of `images`.
@@ -145,88 +172,6 @@ pub(crate) fn check_partners(op: &str, partners: &[Vec<u32>], images: usize) -> 
     match partners.iter().flatten().find(|&&partner| partner as usize >= images) {
         Some(partner) => bail!("{op}: partner {partner} is out of range, there are {images} images"),
         None => Ok(()),
-    }
-}
-
-/// The kernel's view of a blend of `images` `[M, C, H, W]`.
-fn kernel<'a>(partners: &'a [Vec<u32>], images: &Shape) -> Result<(Blend<'a>, Shape)> {
-    let (_, channels, height, width) = images.dims4()?;
-    let blend = Blend { partners, channels, area: height * width };
-    Ok((blend, (partners[0].len(), channels, height, width).into()))
-}
-
-struct MixImages {
-    partners: Vec<Vec<u32>>,
-}
-
-impl CustomOp2 for MixImages {
-    fn name(&self) -> &'static str {
-        "mix-images"
-    }
-
-    fn cpu_fwd(
-        &self,
-        images: &CpuStorage,
-        layout: &Layout,
-        mask: &CpuStorage,
-        mask_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (blend, shape) = kernel(&self.partners, layout.shape())?;
-        let mut mixed = vec![0.0; shape.elem_count()];
-        blend.forward(slice(images, layout)?, Weights::Mask(slice(mask, mask_layout)?), &mut mixed);
-        output(mixed, shape)
-    }
-
-    fn bwd(
-        &self,
-        images: &Tensor,
-        mask: &Tensor,
-        _: &Tensor,
-        dmixed: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (blend, _) = kernel(&self.partners, images.shape())?;
-        with_slices([images, mask, &detached(dmixed)?], |[pixels, weights, dmixed]| {
-            let mut gradients = (None, None);
-            if images.track_op() {
-                let mut dimages = vec![0.0; pixels.len()];
-                blend.backward_images(Weights::Mask(weights), dmixed, &mut dimages);
-                gradients.0 = Some(Tensor::from_vec(dimages, images.shape(), images.device())?);
-            }
-            if mask.track_op() {
-                let mut dmask = vec![0.0; weights.len()];
-                blend.backward_mask(pixels, dmixed, &mut dmask);
-                gradients.1 = Some(Tensor::from_vec(dmask, mask.shape(), mask.device())?);
-            }
-            Ok(gradients)
-        })
-    }
-}
-
-struct LinearMix {
-    partners: Vec<Vec<u32>>,
-    weights: Vec<f32>,
-}
-
-impl CustomOp1 for LinearMix {
-    fn name(&self) -> &'static str {
-        "linear-mix"
-    }
-
-    fn cpu_fwd(&self, images: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (blend, shape) = kernel(&self.partners, layout.shape())?;
-        let mut mixed = vec![0.0; shape.elem_count()];
-        blend.forward(slice(images, layout)?, Weights::Constant(&self.weights), &mut mixed);
-        output(mixed, shape)
-    }
-
-    fn bwd(&self, images: &Tensor, _: &Tensor, dmixed: &Tensor) -> Result<Option<Tensor>> {
-        let (blend, _) = kernel(&self.partners, images.shape())?;
-        let mut dimages = vec![0.0; images.elem_count()];
-        with_slices([&detached(dmixed)?], |[dmixed]| {
-            blend.backward_images(Weights::Constant(&self.weights), dmixed, &mut dimages);
-            Ok(())
-        })?;
-        Tensor::from_vec(dimages, images.shape(), images.device()).map(Some)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Convolution.
 
 use adautomix_kernels::conv::Conv;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, gradient, on_kernels, with_optional};
+use crate::node::Node;
 
 /// How a filter moves over the picture; `[rows, columns]` each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +48,27 @@ pub fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &Con
     if !on_kernels(input) {
         return composed::conv2d(input, weight, bias, spec);
     }
-    let (input, weight) = (input.contiguous()?, weight.contiguous()?);
-    match bias {
-        Some(bias) => input.apply_op3(&weight, &bias.contiguous()?, Convolution(conv)),
-        None => input.apply_op2(&weight, Convolution(conv)),
-    }
+    let (x, weight) = (input.contiguous()?, weight.contiguous()?);
+    let bias = bias.map(Tensor::contiguous).transpose()?;
+    let [height, width] = conv.out();
+    let y = with_optional(bias.as_ref(), |bias| {
+        let shape = (conv.batch, conv.filters, height, width);
+        computed(shape, [&x, &weight], |[x, weight], y| conv.forward(x, weight, bias, y))
+    })?;
+    let by_factors = move |x: &Tensor, weight: &Tensor, dy: &Tensor| -> Result<[Option<Tensor>; 2]> {
+        let dx = gradient(x, [dy, weight], |[dy, weight], dx| conv.backward_input(dy, weight, dx))?;
+        let dweight = gradient(weight, [x, dy], |[x, dy], dweight| conv.backward_weight(x, dy, dweight))?;
+        Ok([dx, dweight])
+    };
+    let Some(bias) = bias else {
+        let backward = move |[x, weight]: [&Tensor; 2], _: &Tensor, dy: &Tensor| by_factors(x, weight, dy);
+        return x.apply_op2(&weight, Node::of2("conv2d", y, backward));
+    };
+    let backward = move |[x, weight, bias]: [&Tensor; 3], _: &Tensor, dy: &Tensor| {
+        let [dx, dweight] = by_factors(x, weight, dy)?;
+        Ok([dx, dweight, gradient(bias, [dy], |[dy], dbias| conv.backward_bias(dy, dbias))?])
+    };
+    x.apply_op3(&weight, &bias, Node::of3("conv2d", y, backward))
 }
 
 /// The sizes of the convolution, where they fit.
@@ -81,105 +98,6 @@ fn sizes(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &ConvSpec
         bail!("conv2d: expected a bias of [{filters}], got {:?}", bias.dims());
     }
     Ok(conv)
-}
-
-struct Convolution(Conv);
-
-impl Convolution {
-    fn shape(&self) -> [usize; 4] {
-        let [height, width] = self.0.out();
-        [self.0.batch, self.0.filters, height, width]
-    }
-
-    fn forward(&self, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
-        let mut y = vec![0.0; self.0.output_len()];
-        self.0.forward(input, weight, bias, &mut y);
-        output(y, &self.shape())
-    }
-
-    /// The gradients by input and weight, each only where a variable waits for it.
-    fn backward(&self, input: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let conv = self.0;
-        with_slices([input, weight, grad], |[x, w, g]| {
-            let by_input = input.track_op().then(|| {
-                let mut by_input = vec![0.0; x.len()];
-                conv.backward_input(g, w, &mut by_input);
-                Tensor::from_vec(by_input, input.shape(), input.device())
-            });
-            let by_weight = weight.track_op().then(|| {
-                let mut by_weight = vec![0.0; w.len()];
-                conv.backward_weight(x, g, &mut by_weight);
-                Tensor::from_vec(by_weight, weight.shape(), weight.device())
-            });
-            Ok([by_input.transpose()?, by_weight.transpose()?])
-        })
-    }
-}
-
-impl CustomOp2 for Convolution {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        w: &CpuStorage,
-        lw: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward(slice(x, lx)?, slice(w, lw)?, None)
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [by_input, by_weight] = self.backward(x, w, &detached(grad)?)?;
-        Ok((by_input, by_weight))
-    }
-}
-
-impl CustomOp3 for Convolution {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        w: &CpuStorage,
-        lw: &Layout,
-        b: &CpuStorage,
-        lb: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward(slice(x, lx)?, slice(w, lw)?, Some(slice(b, lb)?))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = detached(grad)?;
-        let [by_input, by_weight] = self.backward(x, w, &grad)?;
-        let by_bias = b.track_op().then(|| {
-            let mut by_bias = vec![0.0; self.0.filters];
-            with_slices([&grad], |[g]| {
-                self.0.backward_bias(g, &mut by_bias);
-                Ok(())
-            })?;
-            Tensor::from_vec(by_bias, b.shape(), b.device())
-        });
-        Ok((by_input, by_weight, by_bias.transpose()?))
-    }
 }
 
 mod composed {

@@ -1,8 +1,9 @@
 //! Softmax cross-entropy with classes or soft targets.
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, gradient, on_kernels};
+use crate::node::Node;
 use adautomix_kernels::softmax::{self, Target};
-use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, DType, Result, Tensor, bail};
 
 /// What becomes of the losses of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub fn cross_entropy(
         bail!("cross_entropy: label {label} is out of range, expected 0 to {}", classes as i64 - 1);
     }
     let target = Owned::Class(labels.into_iter().map(|label| label as u32).collect());
-    logits.contiguous()?.apply_op1(CrossEntropy { target, smoothing: smoothing as f32, reduction })
+    on_processor(logits, target, smoothing as f32, reduction)
 }
 
 /// Cross-entropy of `logits` `[B, K]` with weights of the classes, `target` `[B, K]`: `-sum_k target_k log softmax_k`. The
@@ -65,7 +66,7 @@ pub fn soft_cross_entropy(
         return reduce(&composed::soft_cross_entropy(logits, target, smoothing)?, reduction);
     }
     let target = Owned::Weights(target.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
-    logits.contiguous()?.apply_op1(CrossEntropy { target, smoothing: smoothing as f32, reduction })
+    on_processor(logits, target, smoothing as f32, reduction)
 }
 
 fn reduce(losses: &Tensor, reduction: Reduction) -> Result<Tensor> {
@@ -81,52 +82,37 @@ enum Owned {
     Weights(Vec<f32>),
 }
 
-struct CrossEntropy {
-    target: Owned,
-    smoothing: f32,
-    reduction: Reduction,
-}
-
-impl CrossEntropy {
+impl Owned {
     fn target(&self) -> Target<'_> {
-        match &self.target {
-            Owned::Class(labels) => Target::Class(labels),
-            Owned::Weights(weights) => Target::Weights(weights),
+        match self {
+            Self::Class(labels) => Target::Class(labels),
+            Self::Weights(weights) => Target::Weights(weights),
         }
     }
 }
 
-impl CustomOp1 for CrossEntropy {
-    fn name(&self) -> &'static str {
-        "cross-entropy"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, _) = layout.shape().dims2()?;
-        let mut losses = vec![0.0; batch];
-        softmax::cross_entropy_forward(slice(storage, layout)?, self.target(), self.smoothing, &mut losses);
-        match self.reduction {
-            Reduction::None => output(losses, batch),
-            Reduction::Mean => {
-                let total: f64 = losses.iter().copied().map(f64::from).sum();
-                output(vec![(total / batch as f64) as f32], ())
-            }
-        }
-    }
-
-    fn bwd(&self, logits: &Tensor, _: &Tensor, dloss: &Tensor) -> Result<Option<Tensor>> {
-        let batch = logits.dim(0)?;
-        let dlosses = match self.reduction {
+fn on_processor(logits: &Tensor, target: Owned, smoothing: f32, reduction: Reduction) -> Result<Tensor> {
+    let (logits, batch) = (logits.contiguous()?, logits.dim(0)?);
+    let losses = computed(batch, [&logits], |[logits], losses| {
+        softmax::cross_entropy_forward(logits, target.target(), smoothing, losses);
+    })?;
+    let result = match reduction {
+        Reduction::None => losses,
+        Reduction::Mean => computed((), [&losses.tensor()], |[losses], mean| {
+            let total: f64 = losses.iter().copied().map(f64::from).sum();
+            mean[0] = (total / batch as f64) as f32;
+        })?,
+    };
+    let backward = move |logits: &Tensor, _: &Tensor, dloss: &Tensor| {
+        let dlosses = match reduction {
             Reduction::Mean => vec![dloss.to_scalar::<f32>()? / batch as f32; batch],
-            Reduction::None => detached(dloss)?.to_vec1()?,
+            Reduction::None => dloss.to_vec1()?,
         };
-        let mut dlogits = vec![0.0; logits.elem_count()];
-        with_slices([logits], |[logits]| {
-            softmax::cross_entropy_backward(logits, self.target(), self.smoothing, &dlosses, &mut dlogits);
-            Ok(())
-        })?;
-        Tensor::from_vec(dlogits, logits.shape(), logits.device()).map(Some)
-    }
+        gradient(logits, [logits], |[logits], dlogits| {
+            softmax::cross_entropy_backward(logits, target.target(), smoothing, &dlosses, dlogits);
+        })
+    };
+    logits.apply_op1(Node::of1("cross-entropy", result, backward))
 }
 
 mod composed {

@@ -1,16 +1,24 @@
-//! What the custom operations share: reading CPU buffers and wrapping results.
+//! What the operations share: buffers on the processor that kernels read and write.
 
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Shape, Storage, Tensor, bail};
+
+use crate::node::Fresh;
 
 /// Whether the kernels can read this tensor as it is: `f32`, on the CPU.
 pub(crate) fn on_kernels(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 
+/// A contiguous version of a gradient or operand, outside the graph.
+pub(crate) fn detached(tensor: &Tensor) -> Result<Tensor> {
+    tensor.detach().contiguous()
+}
+
 /// The elements of a contiguous `f32` operand.
-pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+fn slice<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
+    let Storage::Cpu(storage) = storage else { bail!("expected a tensor on the CPU") };
     let data = storage.as_slice::<f32>()?;
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&data[start..end]),
@@ -28,22 +36,47 @@ pub(crate) fn with_slices<const N: usize, T>(
     let guards = tensors.map(Tensor::storage_and_layout);
     let mut slices: [&[f32]; N] = [&[]; N];
     for (target, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        *target = match &**storage {
-            Storage::Cpu(storage) => slice(storage, layout)?,
-            _ => bail!("expected a tensor on the CPU"),
-        };
+        *target = slice(storage, layout)?;
     }
     read(slices)
 }
 
-/// A result of the forward pass, as `CustomOp` returns it.
-pub(crate) fn output(data: Vec<f32>, shape: impl Into<Shape>) -> Result<(CpuStorage, Shape)> {
-    Ok((CpuStorage::F32(data), shape.into()))
+/// As [`with_slices`], of a tensor that may be absent.
+pub(crate) fn with_optional<T>(
+    tensor: Option<&Tensor>,
+    read: impl FnOnce(Option<&[f32]>) -> Result<T>,
+) -> Result<T> {
+    match tensor {
+        Some(tensor) => with_slices([tensor], |[elements]| read(Some(elements))),
+        None => read(None),
+    }
 }
 
-/// A contiguous version of a gradient or operand, outside the graph.
-pub(crate) fn detached(tensor: &Tensor) -> Result<Tensor> {
-    tensor.detach().contiguous()
+/// A result of `shape`, which `write` makes of zeros and the elements of contiguous `f32` CPU tensors.
+pub(crate) fn computed<const N: usize>(
+    shape: impl Into<Shape>,
+    operands: [&Tensor; N],
+    write: impl FnOnce([&[f32]; N], &mut [f32]),
+) -> Result<Fresh> {
+    let shape = shape.into();
+    let mut result = vec![0.0; shape.elem_count()];
+    with_slices(operands, |operands| {
+        write(operands, &mut result);
+        Ok(())
+    })?;
+    Ok(Fresh { storage: Storage::Cpu(CpuStorage::F32(result)), shape })
+}
+
+/// The gradient by `operand`, [`computed`] of `given`; none where no variable depends on it.
+pub(crate) fn gradient<const N: usize>(
+    operand: &Tensor,
+    given: [&Tensor; N],
+    write: impl FnOnce([&[f32]; N], &mut [f32]),
+) -> Result<Option<Tensor>> {
+    if !operand.track_op() {
+        return Ok(None);
+    }
+    computed(operand.shape(), given, write).map(|gradient| Some(gradient.tensor()))
 }
 
 /// Calls `write` with the elements of a contiguous `f32` CPU tensor, to be changed in place.

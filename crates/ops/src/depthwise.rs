@@ -1,9 +1,11 @@
 //! The depthwise 7×7 convolution of ConvNeXt, channels last.
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, gradient, on_kernels};
+use crate::linear::row_sum;
+use crate::node::Node;
 use crate::{ConvSpec, conv2d};
-use adautomix_kernels::depthwise::{Depthwise as Kernel, SIDE, TAPS};
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use adautomix_kernels::depthwise::{Depthwise, SIDE};
+use candle_core::{D, Result, Tensor, bail};
 
 /// Convolves each channel of `x` `[B, H, W, C]` with its own filter, `weight` `[C, 1, 7, 7]`, with 3 zeros around, and adds
 /// `bias` `[C]`.
@@ -11,7 +13,7 @@ use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail}
 /// # Errors
 /// If the shapes don't fit.
 pub fn depthwise_conv7(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    let channels = x.dims4()?.3;
+    let (batch, height, width, channels) = x.dims4()?;
     if weight.dims() != [channels, 1, SIDE, SIDE] || bias.dims() != [channels] {
         let (weight, bias) = (weight.dims(), bias.dims());
         bail!("depthwise_conv7: a weight {weight:?} and a bias {bias:?} for {channels} channels");
@@ -19,66 +21,17 @@ pub fn depthwise_conv7(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Ten
     if !on_kernels(x) {
         return composed::depthwise_conv7(x, weight, bias);
     }
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Depthwise)
-}
-
-struct Depthwise;
-
-fn kernel(x: &Shape) -> Result<Kernel> {
-    let (batch, height, width, channels) = x.dims4()?;
-    Ok(Kernel { batch, size: [height, width], channels })
-}
-
-impl CustomOp3 for Depthwise {
-    fn name(&self) -> &'static str {
-        "depthwise-conv7"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let x = slice(x, layout)?;
-        let mut y = vec![0.0; x.len()];
-        let (weight, bias) = (slice(weight, weight_layout)?, slice(bias, bias_layout)?);
-        kernel(layout.shape())?.forward(x, weight, Some(bias), &mut y);
-        output(y, layout.shape())
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (kernel, dy) = (kernel(x.shape())?, detached(dy)?);
-        let (mut dx, mut dweight) = (None, None);
-        with_slices([x, weight, &dy], |[data, filters, dy]| {
-            if x.track_op() {
-                let mut gradient = vec![0.0; data.len()];
-                kernel.backward_input(filters, dy, &mut gradient);
-                dx = Some(Tensor::from_vec(gradient, x.shape(), x.device())?);
-            }
-            if weight.track_op() {
-                let mut gradient = vec![0.0; kernel.channels * TAPS];
-                kernel.backward_weight(data, dy, &mut gradient);
-                dweight = Some(Tensor::from_vec(gradient, weight.shape(), x.device())?);
-            }
-            Ok(())
-        })?;
-        let dbias = match bias.track_op() {
-            true => Some(crate::linear::row_sum(&dy)?),
-            false => None,
-        };
-        Ok((dx, dweight, dbias))
-    }
+    let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
+    let kernel = Depthwise { batch, size: [height, width], channels };
+    let y = computed(x.shape(), [&x, &weight, &bias], |[x, weight, bias], y| {
+        kernel.forward(x, weight, Some(bias), y);
+    })?;
+    let backward = move |[x, weight, bias]: [&Tensor; 3], _: &Tensor, dy: &Tensor| {
+        let dx = gradient(x, [weight, dy], |[weight, dy], dx| kernel.backward_input(weight, dy, dx))?;
+        let dweight = gradient(weight, [x, dy], |[x, dy], dweight| kernel.backward_weight(x, dy, dweight))?;
+        Ok([dx, dweight, row_sum(bias, dy)?])
+    };
+    x.apply_op3(&weight, &bias, Node::of3("depthwise-conv7", y, backward))
 }
 
 mod composed {

@@ -1,8 +1,9 @@
 //! Resizing of maps, alone and with the softmax over images that ends the mask generator.
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, gradient, on_kernels};
+use crate::node::Node;
 use adautomix_kernels::resize::{self, Resize, Taps};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 /// How values between pixels are found. Pixel centres are at half positions (`align_corners=False`) unless it is said
 /// otherwise; nothing is smoothed before a reduction.
@@ -49,10 +50,15 @@ pub fn upsample_softmax(x: &Tensor, mode: Interpolation, size: [usize; 2]) -> Re
     if crate::device::takes(x) {
         return crate::device::interpolate::upsample_softmax(x, resize);
     }
-    if on_kernels(x) {
-        return x.contiguous()?.apply_op1(UpsampleSoftmax { resize });
+    if !on_kernels(x) {
+        return candle_nn::ops::softmax(&composed::resize(x, &resize)?, 1);
     }
-    candle_nn::ops::softmax(&composed::resize(x, &resize)?, 1)
+    let (x, planes) = (x.contiguous()?, x.dim(1)?);
+    let y = computed(resized(&x, &resize)?, [&x], |[x], y| resize::softmax_forward(&resize, planes, x, y))?;
+    let backward = move |x: &Tensor, y: &Tensor, dy: &Tensor| {
+        gradient(x, [y, dy], |[y, dy], dx| resize::softmax_backward(&resize, planes, y, dy, dx))
+    };
+    x.apply_op1(Node::of1("upsample-softmax", y, backward))
 }
 
 fn input_size(op: &str, x: &Tensor, size: [usize; 2]) -> Result<[usize; 2]> {
@@ -69,65 +75,21 @@ pub(crate) fn resize(x: &Tensor, resize: Resize) -> Result<Tensor> {
     if crate::device::takes(x) {
         return crate::device::interpolate::resize(x, resize);
     }
-    if on_kernels(x) { x.contiguous()?.apply_op1(ResizeOp { resize }) } else { composed::resize(x, &resize) }
+    if !on_kernels(x) {
+        return composed::resize(x, &resize);
+    }
+    let x = x.contiguous()?;
+    let y = computed(resized(&x, &resize)?, [&x], |[x], y| resize::forward(&resize, x, y))?;
+    let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {
+        gradient(x, [dy], |[dy], dx| resize::backward(&resize, dy, dx))
+    };
+    x.apply_op1(Node::of1("resize", y, backward))
 }
 
 /// The result's shape.
-fn resized(resize: &Resize, layout: &Layout) -> Result<(usize, usize, usize, usize)> {
-    let (batch, channels, _, _) = layout.shape().dims4()?;
+fn resized(x: &Tensor, resize: &Resize) -> Result<(usize, usize, usize, usize)> {
+    let (batch, channels, _, _) = x.dims4()?;
     Ok((batch, channels, resize.rows.output(), resize.columns.output()))
-}
-
-struct ResizeOp {
-    resize: Resize,
-}
-
-impl CustomOp1 for ResizeOp {
-    fn name(&self) -> &'static str {
-        "resize"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let shape = resized(&self.resize, layout)?;
-        let mut y = vec![0.0; shape.0 * shape.1 * shape.2 * shape.3];
-        resize::forward(&self.resize, slice(storage, layout)?, &mut y);
-        output(y, shape)
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let mut dx = vec![0.0; x.elem_count()];
-        with_slices([&detached(dy)?], |[dy]| {
-            resize::backward(&self.resize, dy, &mut dx);
-            Ok(())
-        })?;
-        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
-    }
-}
-
-struct UpsampleSoftmax {
-    resize: Resize,
-}
-
-impl CustomOp1 for UpsampleSoftmax {
-    fn name(&self) -> &'static str {
-        "upsample-softmax"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let shape = resized(&self.resize, layout)?;
-        let mut y = vec![0.0; shape.0 * shape.1 * shape.2 * shape.3];
-        resize::softmax_forward(&self.resize, shape.1, slice(storage, layout)?, &mut y);
-        output(y, shape)
-    }
-
-    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let mut dx = vec![0.0; x.elem_count()];
-        with_slices([y, &detached(dy)?], |[y, dy]| {
-            resize::softmax_backward(&self.resize, x.dim(1)?, y, dy, &mut dx);
-            Ok(())
-        })?;
-        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
-    }
 }
 
 mod composed {

@@ -1,8 +1,9 @@
 //! Layer normalisation.
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, gradient, on_kernels, with_slices};
+use crate::node::Node;
 use adautomix_kernels::layer_norm as kernel;
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 
 /// Normalises the last dimension of `x` `[.., C]` (biased variance), scales by `weight` `[C]` and adds `bias` `[C]`.
 ///
@@ -24,7 +25,24 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     if !on_kernels(x) {
         return composed::layer_norm(x, weight, bias, eps);
     }
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, LayerNorm { eps: eps as f32 })
+    let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
+    let eps = eps as f32;
+    let y = computed(x.shape(), [&x, &weight, &bias], |[x, weight, bias], y| {
+        kernel::forward(x, weight, bias, eps, y);
+    })?;
+    let backward = move |[x, weight, bias]: [&Tensor; 3], _: &Tensor, dy: &Tensor| {
+        let dx = gradient(x, [x, weight, dy], |[x, weight, dy], dx| {
+            kernel::backward_input(x, weight, eps, dy, dx);
+        })?;
+        if !weight.track_op() && !bias.track_op() {
+            return Ok([dx, None, None]);
+        }
+        let read = |[x, dy]: [&[f32]; 2]| Ok(kernel::backward_parameters(x, width, eps, dy));
+        let (dweight, dbias) = with_slices([x, dy], read)?;
+        let wrap = |sums| Tensor::from_vec(sums, width, dy.device());
+        Ok([dx, Some(wrap(dweight)?), Some(wrap(dbias)?)])
+    };
+    x.apply_op3(&weight, &bias, Node::of3("layer-norm", y, backward))
 }
 
 /// [`layer_norm`] over the channels of `x` `[B, C, H, W]`, at every pixel.
@@ -33,57 +51,6 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
 /// If the shapes don't fit.
 pub fn layer_norm_channels_first(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     layer_norm(&x.permute((0, 2, 3, 1))?, weight, bias, eps)?.permute((0, 3, 1, 2))?.contiguous()
-}
-
-struct LayerNorm {
-    eps: f32,
-}
-
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let x = slice(x, x_layout)?;
-        let mut y = vec![0.0; x.len()];
-        kernel::forward(x, slice(weight, weight_layout)?, slice(bias, bias_layout)?, self.eps, &mut y);
-        output(y, x_layout.shape())
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let dy = detached(dy)?;
-        let (mut dx, mut dweight, mut dbias) = (None, None, None);
-        with_slices([x, weight, &dy], |[data, scale, dy]| {
-            if x.track_op() {
-                let mut gradient = vec![0.0; data.len()];
-                kernel::backward_input(data, scale, self.eps, dy, &mut gradient);
-                dx = Some(Tensor::from_vec(gradient, x.shape(), x.device())?);
-            }
-            if weight.track_op() || bias.track_op() {
-                let (scales, biases) = kernel::backward_parameters(data, scale.len(), self.eps, dy);
-                dweight = Some(Tensor::from_vec(scales, weight.shape(), x.device())?);
-                dbias = Some(Tensor::from_vec(biases, bias.shape(), x.device())?);
-            }
-            Ok(())
-        })?;
-        Ok((dx, dweight, dbias))
-    }
 }
 
 mod composed {

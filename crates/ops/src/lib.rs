@@ -24,6 +24,7 @@ mod batch_norm;
 mod conv;
 mod custom;
 mod linear;
+mod node;
 
 pub use batch_norm::{Epilogue, Moments, batch_norm_eval, batch_norm_train};
 pub use conv::{ConvSpec, conv2d};

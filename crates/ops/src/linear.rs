@@ -1,8 +1,9 @@
 //! The fully connected layer.
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
-use adautomix_kernels::linear::Linear as Kernel;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use crate::custom::{computed, gradient, on_kernels, with_optional, with_slices};
+use crate::node::Node;
+use adautomix_kernels::linear::{self as kernels, Linear};
+use candle_core::{Result, Shape, Tensor, bail};
 
 /// `x · weightᵀ + bias`: `x` `[.., I]`, `weight` `[O, I]`, `bias` `[O]`; the result is `[.., O]`.
 ///
@@ -18,122 +19,44 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         return composed::linear(x, weight, bias);
     }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, Linear),
-        None => x.apply_op2(&weight, Linear),
-    }
-}
-
-struct Linear;
-
-fn kernel(weight: &Shape) -> Result<Kernel> {
-    let (outputs, inputs) = weight.dims2()?;
-    Ok(Kernel { inputs, outputs })
-}
-
-fn forward(
-    (x, x_layout): (&CpuStorage, &Layout),
-    (weight, weight_layout): (&CpuStorage, &Layout),
-    bias: Option<&[f32]>,
-) -> Result<(CpuStorage, Shape)> {
-    let (kernel, x) = (kernel(weight_layout.shape())?, slice(x, x_layout)?);
-    let mut dims = x_layout.dims().to_vec();
-    if let Some(last) = dims.last_mut() {
-        *last = kernel.outputs;
-    }
-    let shape = Shape::from(dims);
-    let mut y = vec![0.0; shape.elem_count()];
-    kernel.forward(x, slice(weight, weight_layout)?, bias, &mut y);
-    output(y, shape)
-}
-
-/// The sum of the rows of a contiguous `dy` `[.., O]`: the gradient by a bias.
-pub(crate) fn row_sum(dy: &Tensor) -> Result<Tensor> {
-    let width = dy.dim(D::Minus1)?;
-    let sums = with_slices([dy], |[dy]| Ok(adautomix_kernels::linear::row_sum(dy, width)))?;
-    Tensor::from_vec(sums, width, dy.device())
-}
-
-/// The gradients by `x` and the weight.
-fn backward(x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
-    let kernel = kernel(weight.shape())?;
-    let (mut dx, mut dweight) = (None, None);
-    with_slices([x, weight, dy], |[data, scale, dy]| {
-        if x.track_op() {
-            let mut gradient = vec![0.0; data.len()];
-            kernel.backward_input(scale, dy, &mut gradient);
-            dx = Some(Tensor::from_vec(gradient, x.shape(), x.device())?);
-        }
-        if weight.track_op() {
-            let mut gradient = vec![0.0; scale.len()];
-            kernel.backward_weight(data, dy, &mut gradient);
-            dweight = Some(Tensor::from_vec(gradient, weight.shape(), x.device())?);
-        }
-        Ok(())
+    let bias = bias.map(Tensor::contiguous).transpose()?;
+    let kernel = Linear { inputs, outputs };
+    let y = with_optional(bias.as_ref(), |bias| {
+        let shape = widened(&x, outputs);
+        computed(shape, [&x, &weight], |[x, weight], y| kernel.forward(x, weight, bias, y))
     })?;
-    Ok([dx, dweight])
+    let by_factors = move |x: &Tensor, weight: &Tensor, dy: &Tensor| -> Result<[Option<Tensor>; 2]> {
+        let dx = gradient(x, [weight, dy], |[weight, dy], dx| kernel.backward_input(weight, dy, dx))?;
+        let dweight = gradient(weight, [x, dy], |[x, dy], dweight| kernel.backward_weight(x, dy, dweight))?;
+        Ok([dx, dweight])
+    };
+    let Some(bias) = bias else {
+        let backward = move |[x, weight]: [&Tensor; 2], _: &Tensor, dy: &Tensor| by_factors(x, weight, dy);
+        return x.apply_op2(&weight, Node::of2("linear", y, backward));
+    };
+    let backward = move |[x, weight, bias]: [&Tensor; 3], _: &Tensor, dy: &Tensor| {
+        let [dx, dweight] = by_factors(x, weight, dy)?;
+        Ok([dx, dweight, row_sum(bias, dy)?])
+    };
+    x.apply_op3(&weight, &bias, Node::of3("linear", y, backward))
 }
 
-impl CustomOp2 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
+/// The shape of `x` with another last dimension.
+fn widened(x: &Tensor, width: usize) -> Shape {
+    let mut dims = x.dims().to_vec();
+    if let Some(last) = dims.last_mut() {
+        *last = width;
     }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        forward((x, x_layout), (weight, weight_layout), None)
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dweight] = backward(x, weight, &detached(dy)?)?;
-        Ok((dx, dweight))
-    }
+    dims.into()
 }
 
-impl CustomOp3 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
+/// The gradient by a bias `[O]` of `dy` `[.., O]`: the sum of its rows.
+pub(crate) fn row_sum(bias: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+    if !bias.track_op() {
+        return Ok(None);
     }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        forward((x, x_layout), (weight, weight_layout), Some(slice(bias, bias_layout)?))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let dy = detached(dy)?;
-        let [dx, dweight] = backward(x, weight, &dy)?;
-        let dbias = match bias.track_op() {
-            true => Some(row_sum(&dy)?),
-            false => None,
-        };
-        Ok((dx, dweight, dbias))
-    }
+    let sums = with_slices([dy], |[dy]| Ok(kernels::row_sum(dy, bias.elem_count())))?;
+    Tensor::from_vec(sums, bias.shape(), dy.device()).map(Some)
 }
 
 mod composed {
@@ -146,11 +69,7 @@ mod composed {
             Some(bias) => y.broadcast_add(bias)?,
             None => y,
         };
-        let mut dims = x.dims().to_vec();
-        if let Some(last) = dims.last_mut() {
-            *last = outputs;
-        }
-        y.reshape(dims)
+        y.reshape(widened(x, outputs))
     }
 }
 

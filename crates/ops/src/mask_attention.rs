@@ -1,9 +1,10 @@
 //! The cross attention of the mask generator (Eq. 5 of the paper).
 
 use crate::blend::check_partners;
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, on_kernels, with_optional, with_slices};
+use crate::node::Node;
 use adautomix_kernels::attention;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 /// Who attends to whom, and how.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub struct MaskAttention {
 /// # Errors
 /// If the shapes don't fit, there are fewer than two images in a sample, or a partner is out of range.
 pub fn mask_attention(base: &Tensor, shift: Option<&Tensor>, spec: MaskAttention) -> Result<Tensor> {
-    let (images, channels, _) = base.dims3()?;
+    let (images, channels, positions) = base.dims3()?;
     check_partners("mask_attention", &spec.partners, images)?;
     if spec.partners.len() < 2 || spec.lambdas.len() != spec.partners.len() {
         bail!("mask_attention: {} lambdas for {} images", spec.lambdas.len(), spec.partners.len());
@@ -43,11 +44,30 @@ pub fn mask_attention(base: &Tensor, shift: Option<&Tensor>, spec: MaskAttention
     if !on_kernels(base) {
         return composed::mask_attention(base, shift, &spec);
     }
-    let base = base.contiguous()?;
-    match shift {
-        Some(shift) => base.apply_op2(&shift.contiguous()?, spec),
-        None => base.apply_op1(spec),
-    }
+    let (base, shift) = (base.contiguous()?, shift.map(Tensor::contiguous).transpose()?);
+    let shape = (spec.partners[0].len(), spec.partners.len(), positions);
+    let kernel = spec.kernel(channels, positions);
+    let planes = with_optional(shift.as_ref(), |shift| {
+        computed(shape, [&base], |[base], planes| kernel.forward(base, shift, planes))
+    })?;
+    let Some(shift) = shift else {
+        let backward = move |base: &Tensor, _: &Tensor, dplanes: &Tensor| {
+            let kernel = spec.kernel(channels, positions);
+            let read = |[base, dplanes]: [&[f32]; 2]| Ok(kernel.backward(base, None, dplanes));
+            let gradients = with_slices([base, dplanes], read)?;
+            Tensor::from_vec(gradients.base, base.shape(), base.device()).map(Some)
+        };
+        return base.apply_op1(Node::of1("mask-attention", planes, backward));
+    };
+    let backward = move |[base, shift]: [&Tensor; 2], _: &Tensor, dplanes: &Tensor| {
+        let kernel = spec.kernel(channels, positions);
+        let gradients = with_slices([base, shift, dplanes], |[base, shift, dplanes]| {
+            Ok(kernel.backward(base, Some(shift), dplanes))
+        })?;
+        let dbase = Tensor::from_vec(gradients.base, base.shape(), base.device())?;
+        Ok([Some(dbase), Some(Tensor::from_vec(gradients.shift, shift.shape(), base.device())?)])
+    };
+    base.apply_op2(&shift, Node::of2("mask-attention", planes, backward))
 }
 
 impl MaskAttention {
@@ -61,64 +81,6 @@ impl MaskAttention {
             scale: self.scale as f32,
             relu: self.relu,
         }
-    }
-
-    fn forward(&self, base: &[f32], layout: &Layout, shift: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
-        let (_, channels, positions) = layout.shape().dims3()?;
-        let shape = (self.partners[0].len(), self.partners.len(), positions);
-        let mut planes = vec![0.0; shape.0 * shape.1 * shape.2];
-        self.kernel(channels, positions).forward(base, shift, &mut planes);
-        output(planes, shape)
-    }
-}
-
-impl CustomOp1 for MaskAttention {
-    fn name(&self) -> &'static str {
-        "mask-attention"
-    }
-
-    fn cpu_fwd(&self, base: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward(slice(base, layout)?, layout, None)
-    }
-
-    fn bwd(&self, base: &Tensor, _: &Tensor, dplanes: &Tensor) -> Result<Option<Tensor>> {
-        let (_, channels, positions) = base.dims3()?;
-        let gradients = with_slices([base, &detached(dplanes)?], |[base, dplanes]| {
-            Ok(self.kernel(channels, positions).backward(base, None, dplanes))
-        })?;
-        Tensor::from_vec(gradients.base, base.shape(), base.device()).map(Some)
-    }
-}
-
-impl CustomOp2 for MaskAttention {
-    fn name(&self) -> &'static str {
-        "mask-attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        base: &CpuStorage,
-        layout: &Layout,
-        shift: &CpuStorage,
-        shift_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward(slice(base, layout)?, layout, Some(slice(shift, shift_layout)?))
-    }
-
-    fn bwd(
-        &self,
-        base: &Tensor,
-        shift: &Tensor,
-        _: &Tensor,
-        dplanes: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (_, channels, positions) = base.dims3()?;
-        let gradients = with_slices([base, shift, &detached(dplanes)?], |[base, shift, dplanes]| {
-            Ok(self.kernel(channels, positions).backward(base, Some(shift), dplanes))
-        })?;
-        let dbase = Tensor::from_vec(gradients.base, base.shape(), base.device())?;
-        let dshift = Tensor::from_vec(gradients.shift, shift.shape(), base.device())?;
-        Ok((Some(dbase), Some(dshift)))
     }
 }
 

@@ -1,12 +1,26 @@
-//! A node of candle's graph whose result is there already.
+//! A node of candle's graph whose result is there already: how all operations here are recorded.
 
 use std::sync::{Mutex, PoisonError};
 
+use candle_core::op::BackpropOp;
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail,
 };
 
-use super::Fresh;
+use crate::custom::detached;
+
+/// A result that isn't a tensor yet.
+pub(crate) struct Fresh {
+    pub(crate) storage: Storage,
+    pub(crate) shape: Shape,
+}
+
+impl Fresh {
+    /// The tensor, outside the graph.
+    pub(crate) fn tensor(self) -> Tensor {
+        Tensor::from_storage(self.storage, self.shape, BackpropOp::none(), false)
+    }
+}
 
 /// A result, and how its gradients come from its own: `backward(operands, result, gradient)`, outside the graph, the
 /// gradient contiguous. It gives `None` for an operand that no variable depends on.
@@ -63,11 +77,6 @@ impl<F> Node<F> {
     }
 }
 
-/// A gradient as a kernel reads it.
-fn readable(gradient: &Tensor) -> Result<Tensor> {
-    gradient.detach().contiguous()
-}
-
 impl<F> CustomOp1 for Node<F>
 where
     F: Fn(&Tensor, &Tensor, &Tensor) -> Result<Option<Tensor>> + Send + Sync,
@@ -85,7 +94,7 @@ where
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        (self.backward)(x, &y.detach(), &readable(dy)?)
+        (self.backward)(x, &y.detach(), &detached(dy)?)
     }
 }
 
@@ -118,7 +127,7 @@ where
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [da, db] = (self.backward)([a, b], &y.detach(), &readable(dy)?)?;
+        let [da, db] = (self.backward)([a, b], &y.detach(), &detached(dy)?)?;
         Ok((da, db))
     }
 }
@@ -163,7 +172,7 @@ where
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [da, db, dc] = (self.backward)([a, b, c], &y.detach(), &readable(dy)?)?;
+        let [da, db, dc] = (self.backward)([a, b, c], &y.detach(), &detached(dy)?)?;
         Ok((da, db, dc))
     }
 }

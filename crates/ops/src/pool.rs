@@ -1,10 +1,11 @@
 //! Pooling over windows and over whole maps.
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, gradient, on_kernels};
 use crate::interpolate::resize;
+use crate::node::Node;
 use adautomix_kernels::pool::{self, Window};
 use adautomix_kernels::resize::{Resize, Taps};
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 
 /// The largest value of each window of `x` `[B, C, H, W]`; `kernel`, `stride` and `padding` are `[rows, columns]`.
 ///
@@ -19,11 +20,17 @@ pub fn max_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [
     if crate::device::takes(x) {
         return crate::device::pool::max_pool2d(x, window);
     }
-    if on_kernels(x) {
-        x.contiguous()?.apply_op1(MaxPool { window })
-    } else {
-        composed::max_pool2d(x, &window)
+    if !on_kernels(x) {
+        return composed::max_pool2d(x, &window);
     }
+    let (batch, channels, _, _) = x.dims4()?;
+    let [rows, columns] = window.output().unwrap_or_default();
+    let x = x.contiguous()?;
+    let y = computed((batch, channels, rows, columns), [&x], |[x], y| pool::max_forward(x, &window, y))?;
+    let backward = move |x: &Tensor, y: &Tensor, dy: &Tensor| {
+        gradient(x, [x, y, dy], |[x, y, dy], dx| pool::max_backward(x, y, &window, dy, dx))
+    };
+    x.apply_op1(Node::of1("max-pool2d", y, backward))
 }
 
 /// The mean of each window of `x` `[B, C, H, W]`; zeros that are padded count, as in PyTorch by default.
@@ -41,12 +48,20 @@ pub fn avg_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [
 /// # Errors
 /// If `x` hasn't four dimensions.
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
-    x.dims4()?;
+    let (batch, channels, height, width) = x.dims4()?;
     #[cfg(any(feature = "cuda", test))]
     if crate::device::takes(x) {
         return crate::device::pool::global_avg_pool(x);
     }
-    if on_kernels(x) { x.contiguous()?.apply_op1(GlobalAverage) } else { x.flatten_from(2)?.mean(D::Minus1) }
+    if !on_kernels(x) {
+        return x.flatten_from(2)?.mean(D::Minus1);
+    }
+    let (x, area) = (x.contiguous()?, height * width);
+    let y = computed((batch, channels), [&x], |[x], y| pool::global_average_forward(x, area, y))?;
+    let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {
+        gradient(x, [dy], |[dy], dx| pool::global_average_backward(dy, area, dx))
+    };
+    x.apply_op1(Node::of1("global-avg-pool", y, backward))
 }
 
 fn window(
@@ -65,64 +80,6 @@ fn window(
         );
     }
     Ok(window)
-}
-
-/// Sizes of the input and output of a window that [`window`] has checked.
-fn sizes(window: &Window, layout: &Layout) -> Result<(usize, usize, Shape)> {
-    let (batch, channels, _, _) = layout.shape().dims4()?;
-    let [rows, columns] = window.output().unwrap_or_default();
-    Ok((batch * channels, rows * columns, (batch, channels, rows, columns).into()))
-}
-
-struct MaxPool {
-    window: Window,
-}
-
-impl CustomOp1 for MaxPool {
-    fn name(&self) -> &'static str {
-        "max-pool2d"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (maps, area, shape) = sizes(&self.window, layout)?;
-        let mut y = vec![0.0; maps * area];
-        pool::max_forward(slice(storage, layout)?, &self.window, &mut y);
-        output(y, shape)
-    }
-
-    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let mut dx = vec![0.0; x.elem_count()];
-        with_slices([x, y, &detached(dy)?], |[x, y, dy]| {
-            pool::max_backward(x, y, &self.window, dy, &mut dx);
-            Ok(())
-        })?;
-        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
-    }
-}
-
-struct GlobalAverage;
-
-impl CustomOp1 for GlobalAverage {
-    fn name(&self) -> &'static str {
-        "global-avg-pool"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, channels, height, width) = layout.shape().dims4()?;
-        let mut y = vec![0.0; batch * channels];
-        pool::global_average_forward(slice(storage, layout)?, height * width, &mut y);
-        output(y, (batch, channels))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let (_, _, height, width) = x.dims4()?;
-        let mut dx = vec![0.0; x.elem_count()];
-        with_slices([&detached(dy)?], |[dy]| {
-            pool::global_average_backward(dy, height * width, &mut dx);
-            Ok(())
-        })?;
-        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
-    }
 }
 
 mod composed {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::custom::{detached, on_kernels, output, slice};
+use crate::custom::{computed, gradient, on_kernels};
+use crate::node::Node;
 use adautomix_kernels::rearrange;
-use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 
 /// An order in which to read the tokens of a sequence.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ impl Order {
 /// # Errors
 /// If the order is of another number of tokens.
 pub fn reorder(x: &Tensor, order: &Order) -> Result<Tensor> {
-    let (_, tokens, _) = x.dims3()?;
+    let (_, tokens, width) = x.dims3()?;
     if tokens != order.maps[0].len() {
         bail!("reorder: {:?} and an order of {} tokens", x.dims(), order.maps[0].len());
     }
@@ -54,10 +55,15 @@ pub fn reorder(x: &Tensor, order: &Order) -> Result<Tensor> {
     if crate::device::takes(x) {
         return crate::device::rearrange::reorder(x, order.on_device.each_ref());
     }
-    match on_kernels(x) {
-        true => x.contiguous()?.apply_op1(Reorder(order.maps.clone())),
-        false => x.index_select(&order.on_device[0], 1),
+    if !on_kernels(x) {
+        return x.index_select(&order.on_device[0], 1);
     }
+    let (x, [source, target]) = (x.contiguous()?, order.maps.clone());
+    let y = computed(x.shape(), [&x], |[x], y| rearrange::reorder(x, &source, width, y))?;
+    let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {
+        gradient(x, [dy], |[dy], dx| rearrange::reorder(dy, &target, width, dx))
+    };
+    x.apply_op1(Node::of1("reorder", y, backward))
 }
 
 /// `x` `[.., R, C]` with its last two dimensions swapped, in memory too: `[.., C, R]`.
@@ -65,51 +71,16 @@ pub fn reorder(x: &Tensor, order: &Order) -> Result<Tensor> {
 /// # Errors
 /// If `x` has fewer than two dimensions.
 pub fn transpose(x: &Tensor) -> Result<Tensor> {
-    match on_kernels(x) && x.rank() >= 2 {
-        true => x.contiguous()?.apply_op1(Transpose),
-        false => x.t()?.contiguous(),
-    }
-}
-
-struct Reorder([Arc<[u32]>; 2]);
-
-impl CustomOp1 for Reorder {
-    fn name(&self) -> &'static str {
-        "reorder"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = slice(x, layout)?;
-        let mut y = vec![0.0; x.len()];
-        rearrange::reorder(x, &self.0[0], layout.shape().dims3()?.2, &mut y);
-        output(y, layout.shape())
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let [source, target] = self.0.clone();
-        detached(dy)?.apply_op1_no_bwd(&Self([target, source])).map(Some)
-    }
-}
-
-struct Transpose;
-
-impl CustomOp1 for Transpose {
-    fn name(&self) -> &'static str {
-        "transpose"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (x, mut dims) = (slice(x, layout)?, layout.dims().to_vec());
-        let [.., rows, columns] = &mut dims[..] else { bail!("transpose: {:?}", layout.dims()) };
-        let mut y = vec![0.0; x.len()];
-        rearrange::transpose(x, *rows, *columns, &mut y);
-        std::mem::swap(rows, columns);
-        output(y, dims)
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        detached(dy)?.apply_op1_no_bwd(&Self).map(Some)
-    }
+    let mut dims = x.dims().to_vec();
+    let (true, [.., rows, columns]) = (on_kernels(x), &mut dims[..]) else { return x.t()?.contiguous() };
+    let (tall, wide) = (*rows, *columns);
+    (*rows, *columns) = (wide, tall);
+    let x = x.contiguous()?;
+    let y = computed(dims, [&x], |[x], y| rearrange::transpose(x, tall, wide, y))?;
+    let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {
+        gradient(x, [dy], |[dy], dx| rearrange::transpose(dy, wide, tall, dx))
+    };
+    x.apply_op1(Node::of1("transpose", y, backward))
 }
 
 #[cfg(test)]

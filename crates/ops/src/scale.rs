@@ -1,8 +1,9 @@
 //! Residual branches scaled by channel and by sample.
 
-use crate::custom::{detached, on_kernels, output, slice, with_slices};
+use crate::custom::{computed, gradient, on_kernels, with_optional, with_slices};
+use crate::node::Node;
 use adautomix_kernels::scale::Scales;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 /// `x` `[B, .., C]` times `channels` `[C]` (layer scale, Touvron et al., ICCV 2021) and the constants `samples`, one for each
 /// of the `B` (stochastic depth).
@@ -21,83 +22,33 @@ pub fn scaled(x: &Tensor, channels: Option<&Tensor>, samples: Option<Vec<f32>>) 
     if !on_kernels(x) {
         return composed::scaled(x, channels, samples);
     }
-    let (x, scaled) = (x.contiguous()?, Scaled(samples));
-    match (channels, &scaled.0) {
-        (Some(channels), _) => x.apply_op2(&channels.contiguous()?, scaled),
-        (None, Some(_)) => x.apply_op1(scaled),
-        (None, None) => Ok(x),
+    if channels.is_none() && samples.is_none() {
+        return Ok(x.clone());
     }
-}
-
-/// The factors of samples.
-struct Scaled(Option<Vec<f32>>);
-
-impl Scaled {
-    fn scales<'a>(&'a self, channels: Option<&'a [f32]>, shape: &Shape) -> Scales<'a> {
-        let width = shape.dims().last().copied().unwrap_or(1);
-        Scales { width, channels, samples: self.0.as_deref() }
-    }
-
-    fn forward(&self, x: &[f32], channels: Option<&[f32]>, shape: &Shape) -> Result<(CpuStorage, Shape)> {
-        let mut y = vec![0.0; x.len()];
-        self.scales(channels, shape).apply(x, &mut y);
-        output(y, shape)
-    }
-}
-
-impl CustomOp1 for Scaled {
-    fn name(&self) -> &'static str {
-        "scaled"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward(slice(x, layout)?, None, layout.shape())
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        detached(dy)?.apply_op1_no_bwd(&Self(self.0.clone())).map(Some)
-    }
-}
-
-impl CustomOp2 for Scaled {
-    fn name(&self) -> &'static str {
-        "scaled"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        layout: &Layout,
-        channels: &CpuStorage,
-        channels_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward(slice(x, layout)?, Some(slice(channels, channels_layout)?), layout.shape())
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        channels: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let dy = detached(dy)?;
-        let (mut dx, mut dchannels) = (None, None);
-        with_slices([x, channels, &dy], |[data, factors, dy]| {
-            let scales = self.scales(Some(factors), x.shape());
-            if x.track_op() {
-                let mut gradient = vec![0.0; data.len()];
-                scales.apply(dy, &mut gradient);
-                dx = Some(Tensor::from_vec(gradient, x.shape(), x.device())?);
+    let (x, channels) = (x.contiguous()?, channels.map(Tensor::contiguous).transpose()?);
+    let y = with_optional(channels.as_ref(), |channels| {
+        let scales = Scales { width, channels, samples: samples.as_deref() };
+        computed(x.shape(), [&x], |[x], y| scales.apply(x, y))
+    })?;
+    let Some(channels) = channels else {
+        let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {
+            let scales = Scales { width, channels: None, samples: samples.as_deref() };
+            gradient(x, [dy], |[dy], dx| scales.apply(dy, dx))
+        };
+        return x.apply_op1(Node::of1("scaled", y, backward));
+    };
+    let backward = move |[x, channels]: [&Tensor; 2], _: &Tensor, dy: &Tensor| {
+        with_slices([channels], |[factors]| {
+            let scales = Scales { width, channels: Some(factors), samples: samples.as_deref() };
+            let dx = gradient(x, [dy], |[dy], dx| scales.apply(dy, dx))?;
+            if !channels.track_op() {
+                return Ok([dx, None]);
             }
-            if channels.track_op() {
-                let sums = scales.backward_channels(data, dy);
-                dchannels = Some(Tensor::from_vec(sums, channels.shape(), x.device())?);
-            }
-            Ok(())
-        })?;
-        Ok((dx, dchannels))
-    }
+            let sums = with_slices([x, dy], |[x, dy]| Ok(scales.backward_channels(x, dy)))?;
+            Ok([dx, Some(Tensor::from_vec(sums, width, dy.device())?)])
+        })
+    };
+    x.apply_op2(&channels, Node::of2("scaled", y, backward))
 }
 
 mod composed {

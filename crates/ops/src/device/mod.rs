@@ -1,8 +1,7 @@
 //! The operations on a device: a function for each, over the kernels of `adautomix_kernels::device`.
 //!
-//! A function computes its result at once, and records a [`Node`] that holds it and knows its gradients; candle calls
-//! the node's `cuda_fwd` only to fetch the result. Everything here runs on CUDA, and in tests on the processor, where the
-//! kernels are emulated: so sizes, arguments and gradients are tested without a GPU.
+//! Everything here runs on CUDA, and in tests on the processor, where the kernels are emulated: so sizes, arguments and
+//! gradients are tested without a GPU.
 
 pub(crate) mod activation;
 pub(crate) mod attention;
@@ -14,7 +13,6 @@ pub(crate) mod cross_entropy;
 pub(crate) mod interpolate;
 pub(crate) mod layer_norm;
 pub(crate) mod mask_attention;
-pub(crate) mod node;
 pub(crate) mod pictures;
 pub(crate) mod pool;
 pub(crate) mod rearrange;
@@ -25,7 +23,6 @@ pub(crate) mod update;
 use adautomix_kernels::device::{Argument, Fault, Launch, Span};
 #[cfg(test)]
 use candle_core::CpuStorage;
-use candle_core::op::BackpropOp;
 use candle_core::{DType, Device, Result, Shape, Storage, Tensor, WithDType, bail};
 #[cfg(feature = "cuda")]
 use {
@@ -34,7 +31,7 @@ use {
     candle_core::cuda_backend::{CudaStorage, CudaStorageSlice, cudarc::driver::DevicePtr},
 };
 
-pub(crate) use node::Node;
+pub(crate) use crate::node::{Fresh, Node};
 
 /// Whether operations on this tensor are launched: `f32`, on a CUDA device, or on the processor in a test that emulates.
 pub(crate) fn takes(tensor: &Tensor) -> bool {
@@ -208,22 +205,11 @@ fn address_of<T: WithDType>(stream: &Stream, storage: &CudaStorage) -> Result<u6
     Ok(address)
 }
 
-/// A result that isn't a tensor yet.
-pub(crate) struct Fresh {
-    storage: Storage,
-    shape: Shape,
-}
-
 impl Fresh {
     /// Its elements, to be written.
     pub(crate) fn span(&self, queue: &Queue) -> Result<Span<f32>> {
         let address = queue.address::<f32>(&self.storage)?;
         // SAFETY: the storage holds these elements, and nobody else knows of it yet.
         Ok(unsafe { Span::new(address, self.shape.elem_count()) })
-    }
-
-    /// The tensor, outside the graph.
-    pub(crate) fn tensor(self) -> Tensor {
-        Tensor::from_storage(self.storage, self.shape, BackpropOp::none(), false)
     }
 }
