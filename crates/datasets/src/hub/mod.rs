@@ -317,6 +317,25 @@ mod tests {
         }
     }
 
+    /// At some of these the crate `parquet` panics.
+    #[test]
+    fn a_changed_byte_gives_an_error_or_other_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test-0.parquet");
+        write(&path, &[(png(SIZE, 0), 1), (png(SIZE, 1), 1)], None);
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            for change in [0x02, 0xff] {
+                let mut changed = whole.clone();
+                changed[at] ^= change;
+                std::fs::write(&path, &changed).unwrap();
+                if let Err(error) = read(folder.path(), 2) {
+                    assert!(!error.to_string().contains('\n'), "{error}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn another_table_is_refused_by_its_missing_column() {
         let folder = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ use parquet::data_type::{ByteArray, DataType};
 use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// The columns in which the usual repositories have their images, in the order in which they are looked for.
@@ -23,9 +24,7 @@ impl Shard {
     /// Opens a file and reads where its columns are.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|cause| Error::io(path, cause))?;
-        let reader = SerializedFileReader::new(file)
-            .map_err(|cause| Error::Parquet { path: path.to_owned(), problem: cause.to_string() })?;
-        Ok(Self { path: path.to_owned(), reader })
+        Ok(Self { path: path.to_owned(), reader: guarded(path, || SerializedFileReader::new(file))? })
     }
 
     /// A fault of the file.
@@ -88,7 +87,7 @@ impl Shard {
     /// The labels of a row group, the first of which is row `first` of the file.
     pub(super) fn labels(&self, index: usize, column: usize, first: usize) -> Result<Vec<i64>> {
         let group = self.group(index)?;
-        match group.get_column_reader(column).map_err(|cause| self.wrong(cause.to_string()))? {
+        match guarded(&self.path, || group.get_column_reader(column))? {
             ColumnReader::Int64ColumnReader(reader) => self.values(reader, &*group, column, first),
             ColumnReader::Int32ColumnReader(reader) => {
                 Ok(self.values(reader, &*group, column, first)?.into_iter().map(i64::from).collect())
@@ -100,14 +99,14 @@ impl Shard {
     /// The encoded images of a row group.
     pub(super) fn images(&self, index: usize, column: usize, first: usize) -> Result<Vec<ByteArray>> {
         let group = self.group(index)?;
-        match group.get_column_reader(column).map_err(|cause| self.wrong(cause.to_string()))? {
+        match guarded(&self.path, || group.get_column_reader(column))? {
             ColumnReader::ByteArrayColumnReader(reader) => self.values(reader, &*group, column, first),
             _ => Err(self.wrong("the images are not byte strings".to_owned())),
         }
     }
 
     fn group(&self, index: usize) -> Result<Box<dyn RowGroupReader + '_>> {
-        self.reader.get_row_group(index).map_err(|cause| self.wrong(cause.to_string()))
+        guarded(&self.path, || self.reader.get_row_group(index))
     }
 
     /// All values of a column in a row group, none of which may be null; `first` is the row it begins with.
@@ -127,9 +126,9 @@ impl Shard {
         let (mut values, mut levels) = (Vec::new(), Vec::new());
         let mut read = 0;
         while read < rows {
-            let (records, _, _) = reader
-                .read_records(rows - read, Some(&mut levels), None, &mut values)
-                .map_err(|cause| self.wrong(cause.to_string()))?;
+            let (records, _, _) = guarded(&self.path, || {
+                reader.read_records(rows - read, Some(&mut levels), None, &mut values)
+            })?;
             if records == 0 {
                 return Err(self.wrong(format!("it ends at row {} of {}", first + read, self.rows())));
             }
@@ -144,4 +143,18 @@ impl Shard {
             None => Ok(values),
         }
     }
+}
+
+/// What the crate reads of a file. At some damaged ones it panics, which is a fault of the file like any other.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
+    let problem = match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(cause)) => cause.to_string(),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            format!("it is damaged ({})", text.unwrap_or("the reader panicked"))
+        }
+    };
+    Err(Error::Parquet { path: path.to_owned(), problem })
 }
