@@ -27,6 +27,22 @@ pub fn take(len: usize) -> Scratch {
     Scratch { data: data.unwrap_or_else(|| vec![0.0; len]), len }
 }
 
+/// A new buffer of `len` elements, for a kernel that writes them all; until then they are arbitrary, and NaN in a build with
+/// debug assertions.
+pub fn unwritten(len: usize) -> Vec<f32> {
+    if cfg!(debug_assertions) {
+        return vec![f32::NAN; len];
+    }
+    let mut data = Vec::<f32>::with_capacity(len);
+    // SAFETY: there is room for `len` elements, and all bits are one. The assembly is empty, but as far as the compiler knows it
+    // writes them, so that reading one gives a number and isn't undefined.
+    unsafe {
+        std::arch::asm!("/* {0} */", in(reg) data.as_mut_ptr(), options(nostack, preserves_flags));
+        data.set_len(len);
+    }
+    data
+}
+
 impl Deref for Scratch {
     type Target = [f32];
 

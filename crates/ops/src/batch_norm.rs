@@ -1,6 +1,7 @@
 //! Batch normalisation, alone and fused with what follows it in a residual network.
 
 use adautomix_kernels::batch_norm as kernels;
+use adautomix_kernels::scratch::unwritten;
 use candle_core::{Result, Tensor, bail};
 
 use crate::custom::{computed, on_kernels, with_optional, with_slices};
@@ -197,7 +198,7 @@ impl Normalisation {
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
         let channels = self.sizes.channels;
-        let wanted = |tensor: &Tensor| tensor.track_op().then(|| vec![0.0; self.sizes.len()]);
+        let wanted = |tensor: &Tensor| tensor.track_op().then(|| unwritten(self.sizes.len()));
         let (mut by_input, mut by_residual) = (wanted(x), residual.and_then(wanted));
         let mut by_affine = vec![0.0; 2 * channels];
         let mut read = |y: Option<&[f32]>, [x, affine, dy]: [&[f32]; 3]| {

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use adautomix_kernels::scratch::unwritten;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Shape, Storage, Tensor, bail};
 
 use crate::node::Fresh;
@@ -52,14 +53,14 @@ pub(crate) fn with_optional<T>(
     }
 }
 
-/// A result of `shape`, which `write` makes of zeros and the elements of contiguous `f32` CPU tensors.
+/// A result of `shape`, all of which `write` writes, of the elements of contiguous `f32` CPU tensors.
 pub(crate) fn computed<const N: usize>(
     shape: impl Into<Shape>,
     operands: [&Tensor; N],
     write: impl FnOnce([&[f32]; N], &mut [f32]),
 ) -> Result<Fresh> {
     let shape = shape.into();
-    let mut result = vec![0.0; shape.elem_count()];
+    let mut result = unwritten(shape.elem_count());
     with_slices(operands, |operands| {
         write(operands, &mut result);
         Ok(())

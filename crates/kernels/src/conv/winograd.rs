@@ -8,6 +8,7 @@
 mod filters;
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -151,6 +152,17 @@ fn scaled<S: Simd>(simd: S, factor: f32, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.mul_add_f32s(simd.splat_f32s(factor), x, y)
 }
 
+/// A row of a tile that is transformed along one axis. Rows begin unwritten: zeros in them took as long as the arithmetic of a
+/// thin layer.
+///
+/// # Safety
+/// All of it was written.
+#[inline(always)]
+unsafe fn written<S: Simd, const N: usize>(row: &[MaybeUninit<S::f32s>; N]) -> [S::f32s; N] {
+    // SAFETY: an array of written values is one of values.
+    unsafe { row.as_ptr().cast::<[S::f32s; N]>().read() }
+}
+
 /// What [`spread`] computes of a tile: six points from `N` values, along either axis.
 trait Points<const N: usize>: Sync {
     fn points<S: Simd>(simd: S, values: [S::f32s; N]) -> [S::f32s; IN];
@@ -205,7 +217,7 @@ impl<P: Points<N>, const N: usize> WithSimd for TileSpread<'_, P, N> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         for channel in (0..self.stride).step_by(S::F32_LANES) {
-            let mut half = [[simd.splat_f32s(0.0); N]; IN];
+            let mut half = [[MaybeUninit::uninit(); N]; IN];
             for j in 0..N {
                 let mut column = [simd.splat_f32s(0.0); N];
                 for i in 0..N {
@@ -214,11 +226,12 @@ impl<P: Points<N>, const N: usize> WithSimd for TileSpread<'_, P, N> {
                 }
                 let column = P::points(simd, column);
                 for i in 0..IN {
-                    half[i][j] = column[i];
+                    half[i][j].write(column[i]);
                 }
             }
             for i in 0..IN {
-                let row = P::points(simd, half[i]);
+                // SAFETY: every column was written.
+                let row = P::points(simd, unsafe { written::<S, N>(&half[i]) });
                 for j in 0..IN {
                     let at = (i * IN + j) * self.plane + self.row + channel;
                     // SAFETY: the tile's row belongs to this task alone, and lies in its place's plane.
@@ -315,7 +328,7 @@ impl WithSimd for TileCollect<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         for channel in (0..self.stride).step_by(S::F32_LANES) {
-            let mut half = [[simd.splat_f32s(0.0); IN]; OUT];
+            let mut half = [[MaybeUninit::uninit(); IN]; OUT];
             for j in 0..IN {
                 let mut column = [simd.splat_f32s(0.0); IN];
                 for i in 0..IN {
@@ -324,11 +337,12 @@ impl WithSimd for TileCollect<'_> {
                 }
                 let column = output_points(simd, column);
                 for i in 0..OUT {
-                    half[i][j] = column[i];
+                    half[i][j].write(column[i]);
                 }
             }
             for i in 0..OUT {
-                let row = output_points(simd, half[i]);
+                // SAFETY: every column was written.
+                let row = output_points(simd, unsafe { written::<S, IN>(&half[i]) });
                 for j in 0..OUT {
                     let at = self.start + i * self.line + j * self.stride + channel;
                     // SAFETY: a tile's pixels belong to its task alone, and lie in the picture.
