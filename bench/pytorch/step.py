@@ -10,11 +10,9 @@ from collections.abc import Callable
 
 import torch
 
-from adautomix import BACKBONES, AdAutoMix, Settings, Vanilla, build_trainer, draw
+from adautomix import BACKBONES, IMAGENET, AdAutoMix, Settings, Vanilla, build_trainer, draw
 from networks import NETWORKS, Plain
 
-CLASSES = 100
-SIDE = 32
 TEACHER_MOMENTUM = 0.999
 # Steps that are timed together on a device.
 TOGETHER = 10
@@ -74,19 +72,22 @@ def parse_arguments() -> argparse.Namespace:
 def prepare(arguments: argparse.Namespace) -> Callable[[int], None]:
     """A function that makes the step of a given number, on data fixed in advance."""
     torch.manual_seed(0)
-    settings, device = Settings(), torch.device(arguments.device)
+    device = torch.device(arguments.device)
+    settings = IMAGENET if arguments.backbone == "resnet50" else Settings()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = arguments.precision != "f32"
     torch.backends.cudnn.benchmark = True
     if arguments.backbone in NETWORKS:
-        trainer, side = Plain(arguments.backbone), NETWORKS[arguments.backbone].side
+        config = NETWORKS[arguments.backbone]
+        trainer = Plain(arguments.backbone)
     else:
-        trainer, side = build_trainer(arguments.method, arguments.backbone, CLASSES, settings), SIDE
+        config = BACKBONES[arguments.backbone]
+        trainer = build_trainer(arguments.method, arguments.backbone, config.classes, settings)
     place(trainer, device, arguments.compile)
     chance = torch.Generator().manual_seed(1)
-    images = torch.randn(arguments.batch, 3, side, side, generator=chance).to(device)
+    images = torch.randn(arguments.batch, 3, config.side, config.side, generator=chance).to(device)
     if device.type == "cuda":
         images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(CLASSES, (arguments.batch,), generator=chance).to(device)
+    labels = torch.randint(config.classes, (arguments.batch,), generator=chance).to(device)
 
     def step(iteration: int) -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=arguments.precision == "bf16"):
