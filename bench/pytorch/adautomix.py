@@ -348,16 +348,15 @@ class AdAutoMix:
         with torch.no_grad():
             masks = self.generator([feature[index] for index in permutations], lambdas)
             generated = blend(pictures, apply_margin(masks, lambdas, self.settings.mask_margin))
-        clean = F.cross_entropy(self.student(images, "head_one"), labels)
-        if len(pictures) == 2:
-            amce_bb = mixed_cross_entropy(self.student(generated, "head_mix"), labels_of_mix, lambdas)
-            return {"clean": clean, "amce_bb": amce_bb, "classifier": amce_bb + clean}
-        linear = sum(weight * picture for weight, picture in zip(lambdas, pictures))
-        mce = mixed_cross_entropy(self.student(linear, "head_mix"), labels_of_mix, lambdas)
-        amce_bb = mixed_cross_entropy(self.student(generated, "head_mix"), labels_of_mix, lambdas)
-        alpha = self.settings.alpha
-        loss = amce_bb + alpha * mce + (1 - alpha) * clean
-        return {"clean": clean, "mce": mce, "amce_bb": amce_bb, "classifier": loss}
+        terms = {"clean": F.cross_entropy(self.student(images, "head_one"), labels)}
+        plain = terms["clean"]
+        if len(pictures) > 2:
+            linear = sum(weight * picture for weight, picture in zip(lambdas, pictures))
+            terms["mce"] = mixed_cross_entropy(self.student(linear, "head_mix"), labels_of_mix, lambdas)
+            alpha = self.settings.alpha
+            plain = alpha * terms["mce"] + (1 - alpha) * terms["clean"]
+        terms["amce_bb"] = mixed_cross_entropy(self.student(generated, "head_mix"), labels_of_mix, lambdas)
+        return {**terms, "classifier": terms["amce_bb"] + plain}
 
     @torch.no_grad()
     def _move_teacher(self, momentum: float) -> None:

@@ -25,6 +25,9 @@ const STD: [f32; 3] = [0.229, 0.224, 0.225];
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match std::env::args().nth(1) {
         None => Ok(small()?),
+        Some(option) if option.starts_with('-') => {
+            Err(format!("{option}: expected nothing, or a folder of JPEG files to read or to fill").into())
+        }
         Some(folder) => {
             let folder = Path::new(&folder);
             if !folder.exists() {

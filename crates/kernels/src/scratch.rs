@@ -1,5 +1,5 @@
-//! Working memory that is reused: a step asks for the same sizes again and again, and fresh pages cost more than the
-//! arithmetic of a small layer.
+//! Memory for kernels: buffers for results that needn't be cleared, and working memory that is reused, since a step asks for
+//! the same sizes again and again, and fresh pages cost more than the arithmetic of a small layer.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;

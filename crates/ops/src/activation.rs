@@ -1,6 +1,6 @@
 //! ReLU and GELU.
 
-use crate::custom::{computed, gradient, on_kernels};
+use crate::buffers::{computed, gradient, on_kernels};
 use crate::node::Node;
 use adautomix_kernels::activation;
 use candle_core::{Result, Tensor};

@@ -1,6 +1,6 @@
 //! Multi-head self-attention, whole: products, bias, mask, softmax.
 
-use crate::custom::{computed, gradient, on_kernels, with_optional};
+use crate::buffers::{computed, gradient, on_kernels, with_optional};
 use crate::node::Node;
 use adautomix_kernels::multi_head::MultiHead;
 use candle_core::{D, Result, Tensor, bail};

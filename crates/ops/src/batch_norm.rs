@@ -4,7 +4,7 @@ use adautomix_kernels::batch_norm as kernels;
 use adautomix_kernels::scratch::unwritten;
 use candle_core::{Result, Tensor, bail};
 
-use crate::custom::{computed, on_kernels, with_optional, with_slices};
+use crate::buffers::{computed, on_kernels, with_optional, with_slices};
 use crate::node::Node;
 use crate::update::moving_averages;
 

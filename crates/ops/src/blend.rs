@@ -3,7 +3,7 @@
 //! `partners` are `N` lists of one image for each sample: sample `b` is made of the images `partners[0][b] …
 //! partners[N-1][b]`. Nothing is copied to gather them.
 
-use crate::custom::{computed, gradient, on_kernels};
+use crate::buffers::{computed, gradient, on_kernels};
 use crate::node::Node;
 use adautomix_kernels::blend::{self, Blend, Patches, Weights};
 use candle_core::{Result, Tensor, bail};

@@ -3,7 +3,7 @@
 use adautomix_kernels::conv::Conv;
 use candle_core::{Result, Tensor, bail};
 
-use crate::custom::{computed, gradient, on_kernels, with_optional};
+use crate::buffers::{computed, gradient, on_kernels, with_optional};
 use crate::node::Node;
 
 /// How a filter moves over the picture; `[rows, columns]` each.

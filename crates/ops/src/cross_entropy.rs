@@ -1,6 +1,6 @@
 //! Softmax cross-entropy with classes or soft targets.
 
-use crate::custom::{computed, gradient, on_kernels};
+use crate::buffers::{computed, gradient, on_kernels};
 use crate::node::Node;
 use adautomix_kernels::softmax::{self, Target};
 use candle_core::{D, DType, Result, Tensor, bail};

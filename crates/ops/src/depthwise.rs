@@ -1,6 +1,6 @@
 //! The depthwise 7×7 convolution of ConvNeXt, channels last.
 
-use crate::custom::{computed, gradient, on_kernels};
+use crate::buffers::{computed, gradient, on_kernels};
 use crate::linear::row_sum;
 use crate::node::Node;
 use crate::{ConvSpec, conv2d};

@@ -1,6 +1,6 @@
 //! Resizing of maps, alone and with the softmax over images that ends the mask generator.
 
-use crate::custom::{computed, gradient, on_kernels};
+use crate::buffers::{computed, gradient, on_kernels};
 use crate::node::Node;
 use adautomix_kernels::resize::{self, Resize, Taps};
 use candle_core::{Result, Tensor, bail};

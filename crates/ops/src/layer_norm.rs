@@ -1,6 +1,6 @@
 //! Layer normalisation.
 
-use crate::custom::{computed, gradient, on_kernels, with_slices};
+use crate::buffers::{computed, gradient, on_kernels, with_slices};
 use crate::node::Node;
 use adautomix_kernels::layer_norm as kernel;
 use candle_core::{D, Result, Tensor, bail};

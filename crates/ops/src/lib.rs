@@ -20,19 +20,12 @@
 //! # }
 //! ```
 
-mod batch_norm;
-mod conv;
-mod custom;
-mod linear;
-mod node;
-
-pub use batch_norm::{Epilogue, Moments, batch_norm_eval, batch_norm_train};
-pub use conv::{ConvSpec, conv2d};
-pub use linear::linear;
-
 mod activation;
 mod attention;
+mod batch_norm;
 mod blend;
+mod buffers;
+mod conv;
 mod cosine;
 mod cross_entropy;
 #[cfg(feature = "cuda")]
@@ -42,7 +35,9 @@ mod depthwise;
 mod device;
 mod interpolate;
 mod layer_norm;
+mod linear;
 mod mask_attention;
+mod node;
 #[cfg(test)]
 mod oracle;
 mod pictures;
@@ -54,12 +49,15 @@ mod update;
 
 pub use activation::{gelu, relu};
 pub use attention::{attention, attention_map};
+pub use batch_norm::{Epilogue, Moments, batch_norm_eval, batch_norm_train};
 pub use blend::{linear_mix, mask_mix, mix_images, paste_box, paste_patches};
+pub use conv::{ConvSpec, conv2d};
 pub use cosine::cosine_similarity;
 pub use cross_entropy::{Reduction, cross_entropy, soft_cross_entropy};
 pub use depthwise::depthwise_conv7;
 pub use interpolate::{Interpolation, interpolate, upsample_softmax};
 pub use layer_norm::{layer_norm, layer_norm_channels_first};
+pub use linear::linear;
 pub use mask_attention::{MaskAttention, mask_attention};
 pub use pictures::{Upload, Window, cut_pictures};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};

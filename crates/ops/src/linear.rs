@@ -1,6 +1,6 @@
 //! The fully connected layer.
 
-use crate::custom::{computed, gradient, on_kernels, with_optional, with_slices};
+use crate::buffers::{computed, gradient, on_kernels, with_optional, with_slices};
 use crate::node::Node;
 use adautomix_kernels::linear::{self as kernels, Linear};
 use candle_core::{Result, Shape, Tensor, bail};

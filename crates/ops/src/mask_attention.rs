@@ -1,7 +1,7 @@
 //! The cross attention of the mask generator (Eq. 5 of the paper).
 
 use crate::blend::check_partners;
-use crate::custom::{computed, on_kernels, with_optional, with_slices};
+use crate::buffers::{computed, on_kernels, with_optional, with_slices};
 use crate::node::Node;
 use adautomix_kernels::attention;
 use candle_core::{Result, Tensor, bail};

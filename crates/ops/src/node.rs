@@ -7,7 +7,7 @@ use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail,
 };
 
-use crate::custom::detached;
+use crate::buffers::detached;
 
 /// A result that isn't a tensor yet.
 pub(crate) struct Fresh {

@@ -1,6 +1,6 @@
 //! Pooling over windows and over whole maps.
 
-use crate::custom::{computed, gradient, on_kernels};
+use crate::buffers::{computed, gradient, on_kernels};
 use crate::interpolate::resize;
 use crate::node::Node;
 use adautomix_kernels::pool::{self, Window};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::custom::{computed, gradient, on_kernels};
+use crate::buffers::{computed, gradient, on_kernels};
 use crate::node::Node;
 use adautomix_kernels::rearrange;
 use candle_core::{Device, Result, Tensor, bail};

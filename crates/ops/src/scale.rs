@@ -1,6 +1,6 @@
 //! Residual branches scaled by channel and by sample.
 
-use crate::custom::{computed, gradient, on_kernels, with_optional, with_slices};
+use crate::buffers::{computed, gradient, on_kernels, with_optional, with_slices};
 use crate::node::Node;
 use adautomix_kernels::scale::Scales;
 use candle_core::{Result, Tensor, bail};

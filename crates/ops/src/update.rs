@@ -5,7 +5,7 @@
 use adautomix_kernels::update;
 use candle_core::{DType, Result, Tensor, bail};
 
-use crate::custom::{on_kernels, with_slice_mut, with_slices};
+use crate::buffers::{on_kernels, with_slice_mut, with_slices};
 
 pub use adautomix_kernels::update::{AdamW, Sgd};
 
