@@ -112,8 +112,6 @@ pub(crate) struct Choice {
     /// The recipe whose run it begins with; in the quick profile, that of the same name there.
     pub(crate) from: Option<String>,
     pub(crate) measure: Option<Measure>,
-    /// Why there is no command for it yet.
-    pub(crate) absent: Option<String>,
 }
 
 /// What is measured of a run.
@@ -246,7 +244,6 @@ impl Choice {
         both.method = both.method.or(outer.method);
         both.epochs = both.epochs.or(outer.epochs);
         both.measure = both.measure.or(outer.measure);
-        both.absent = both.absent.or(outer.absent);
         both.quick_method = both.quick_method.or(outer.quick_method);
         both.from = both.from.or(outer.from);
         both.set = [outer.set, both.set].concat();

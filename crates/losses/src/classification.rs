@@ -140,6 +140,25 @@ pub fn entropy(logits: &Tensor) -> Result<Tensor> {
     (exponentials.broadcast_div(&sum)? * surprise)?.sum(1)?.mean_all()
 }
 
+/// The mean Jensen-Shannon divergence of the softmaxes `p` and `q` of two `[B, K]` of logits, in nats, with `m` their mean:
+/// `½ sum_k p_k ln(p_k / m_k) + ½ sum_k q_k ln(q_k / m_k)`, at most `ln 2`. AugMix (Hendrycks et al., 2020) and spectral
+/// adversarial mixup (Zhang et al., 2023) descend it.
+///
+/// # Errors
+/// If the shapes don't fit.
+pub fn jensen_shannon(logits: &Tensor, others: &Tensor) -> Result<Tensor> {
+    let logarithms = |logits: &Tensor| {
+        let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
+        shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(1)?.log()?)
+    };
+    let (ln_p, ln_q) = (logarithms(logits)?, logarithms(others)?);
+    let (p, q) = (ln_p.exp()?, ln_q.exp()?);
+    // Where both are 0 to rounding, their mean has no logarithm, and none is needed.
+    let ln_m = ((&p + &q)? * 0.5)?.maximum(f64::from(f32::MIN_POSITIVE))?.log()?;
+    let terms = ((p * (ln_p - &ln_m)?)? + (q * (ln_q - &ln_m)?)?)?;
+    terms.sum(1)?.mean_all()? * 0.5
+}
+
 /// The similarity of Eq. 11: `mean_b(sum_i lambda_i cos(logits_mix, logits[i]))`, each norm at least 1e-8. The generator
 /// of the paper *ascends* it.
 ///
@@ -253,6 +272,33 @@ mod tests {
         assert!(cosine(&logits, std::slice::from_ref(&logits), &[0.5, 0.5]).is_err());
         assert!(cosine(&logits, &[], &[]).is_err());
         assert!(ce(&logits, &[2]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn divergence_is_that_of_the_probabilities_and_nothing_between_equals() -> Result<()> {
+        let first = [[0.3f32, -1.2, 2.0], [200.0, 0.0, -200.0], [0.0, 0.0, 0.0]];
+        let second = [[1.0f32, 0.5, -0.5], [0.0, 200.0, -200.0], [0.0, 0.0, 0.0]];
+        let softmax = |row: [f32; 3]| {
+            let exponentials = row.map(|value| (f64::from(value) - 200.0).exp());
+            exponentials.map(|value| value / exponentials.iter().sum::<f64>())
+        };
+        let expected = [0, 1, 2].map(|row| {
+            let (p, q) = (softmax(first[row]), softmax(second[row]));
+            let term = |a: f64, b: f64| if a > 0.0 { a * (2.0 * a / (a + b)).ln() } else { 0.0 };
+            (0..3).map(|k| term(p[k], q[k]) + term(q[k], p[k])).sum::<f64>() / 2.0
+        });
+        assert!((expected[1] - 2f64.ln()).abs() < 1e-9 && expected[2] == 0.0);
+        let (first, second) = (Var::new(&first, &Device::Cpu)?, Var::new(&second, &Device::Cpu)?);
+        let divergence = jensen_shannon(&first, &second)?;
+        let mean = expected.iter().sum::<f64>() / 3.0;
+        assert!((f64::from(divergence.to_scalar::<f32>()?) - mean).abs() < 1e-6, "{divergence}");
+        let gradients = divergence.backward()?;
+        for logits in [&first, &second] {
+            let gradient = gradients.get(logits).map(Tensor::to_vec2::<f32>).transpose()?.unwrap_or_default();
+            assert!(gradient.iter().flatten().all(|value| value.is_finite()), "{gradient:?}");
+            assert!(gradient[0].iter().any(|value| value.abs() > 1e-3) && gradient[2] == [0.0; 3]);
+        }
         Ok(())
     }
 }

@@ -29,7 +29,8 @@ mod mixed;
 mod objective;
 
 pub use classification::{
-    SmoothingMode, ace, amce, bce, binary_of_softmax, ce, cosine, entropy, label_smooth, mce, soft_ce,
+    SmoothingMode, ace, amce, bce, binary_of_softmax, ce, cosine, entropy, jensen_shannon, label_smooth, mce,
+    soft_ce,
 };
 pub use mixed::{MixedReduction, batch_mean, gather_labels, mix_targets, mixed_ce};
 pub use objective::{Components, Objective, adversarial};

@@ -36,7 +36,7 @@ pub use error::Error;
 pub use library::Library;
 pub use method::{
     AdAutoMix, Annealing, AutoMix, Dada, GeneratorNetwork, MarginRule, MaskLoss, MeAda, Method, MixBlock,
-    Modulation, Objective, Term, Upsampling,
+    Modulation, Objective, SpectralMixup, Term, Upsampling,
 };
 pub use overrides::Override;
 pub use recipe::{

@@ -18,6 +18,8 @@ pub enum Method {
     MeAda(MeAda),
     /// Li et al., ECCV 2020: a policy of picture operations, learned by gradients beside the weights.
     Dada(Dada),
+    /// Zhang et al., MICCAI 2023: amplitudes of another picture where the network errs easily.
+    SpectralMixup(SpectralMixup),
     /// Any mixer of the registry of `adautomix-mixing`, which knows its parameters.
     Mixer {
         /// Its name, as `cutmix`.
@@ -37,6 +39,7 @@ impl Method {
             Self::SAMix(_) => "samix",
             Self::MeAda(_) => "me-ada",
             Self::Dada(_) => "dada",
+            Self::SpectralMixup(_) => "spectral-mixup",
             Self::Mixer { name, .. } => name,
         }
     }
@@ -51,6 +54,7 @@ impl Method {
             "samix" => read(Value::Table(table)).map(Self::SAMix),
             "me-ada" => read(Value::Table(table)).map(Self::MeAda),
             "dada" => read(Value::Table(table)).map(Self::Dada),
+            "spectral-mixup" => read(Value::Table(table)).map(Self::SpectralMixup),
             _ => Ok(Self::Mixer { name, parameters: table }),
         }
     }
@@ -62,6 +66,7 @@ impl Method {
             Self::AutoMix(settings) | Self::SAMix(settings) => Table::try_from(settings),
             Self::MeAda(settings) => Table::try_from(settings),
             Self::Dada(settings) => Table::try_from(settings),
+            Self::SpectralMixup(settings) => Table::try_from(settings),
             Self::Mixer { parameters, .. } => Ok(parameters.clone()),
         }
     }
@@ -305,4 +310,18 @@ pub struct Dada {
     pub hidden: usize,
     /// How many sub-policies, those of the highest weight, are trained with after the search.
     pub sub_policies: usize,
+}
+
+/// Parameters of spectral adversarial mixup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpectralMixup {
+    /// Steps of ascent that make the strength of a blend (the paper's λ*).
+    pub ascent_steps: usize,
+    /// Length of a step of the strength.
+    pub step_size: f64,
+    /// Over how many measurements the error rate at a frequency is a mean; later ones count more.
+    pub window: usize,
+    /// Weight of the divergence of what is said of a picture and of its blend (the paper's μ).
+    pub consistency_weight: f64,
 }

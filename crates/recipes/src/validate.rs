@@ -5,7 +5,7 @@ use std::fmt::Display;
 use crate::claim::{ClaimedNetwork, Head};
 use crate::error::Error;
 use crate::layers::Origins;
-use crate::method::{AdAutoMix, AutoMix, Dada, MarginRule, MeAda, Method, Objective, Term};
+use crate::method::{AdAutoMix, AutoMix, Dada, MarginRule, MeAda, Method, Objective, SpectralMixup, Term};
 use crate::recipe::{Heads, Optimizer, OptimizerName, Recipe};
 
 /// Checks a recipe whose types are right.
@@ -210,6 +210,7 @@ impl Check<'_> {
             Method::AutoMix(method) | Method::SAMix(method) => self.automix(method),
             Method::MeAda(method) => one_head().and(self.me_ada(method)),
             Method::Dada(method) => one_head().and(self.dada(method)),
+            Method::SpectralMixup(method) => one_head().and(self.spectral_mixup(method)),
             // Its parameters are checked by the mixer itself.
             Method::Mixer { .. } => one_head(),
         }
@@ -237,6 +238,12 @@ impl Check<'_> {
         self.positive(method.temperature, "method.temperature")?;
         self.at_least_1(method.hidden, "method.hidden")?;
         self.at_least_1(method.sub_policies, "method.sub_policies")
+    }
+
+    fn spectral_mixup(&self, method: &SpectralMixup) -> Result<(), Error> {
+        self.positive(method.step_size, "method.step_size")?;
+        self.at_least_1(method.window, "method.window")?;
+        self.not_negative(method.consistency_weight, "method.consistency_weight")
     }
 
     fn adautomix(&self, method: &AdAutoMix, heads: Heads) -> Result<(), Error> {

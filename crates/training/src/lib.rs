@@ -61,7 +61,8 @@ pub use event::{Event, Listener};
 pub use gradients::Gradients;
 pub use loaded::{Loaded, load};
 pub use method::{
-    Dada, Inputs, Iteration, Learned, LearnedConfig, MaskMakerConfig, MeAda, Method, Mixed, Passes, Recursive,
+    Dada, Inputs, Iteration, Learned, LearnedConfig, MaskMakerConfig, MeAda, Method, Mixed, Passes,
+    Recursive, SpectralMixup,
 };
 pub use network::{Build, Network, named};
 pub use optimizer::{Optimizer, Rule};

@@ -191,9 +191,6 @@ impl Assembly {
         step: Option<&Step>,
         wanted: bool,
     ) -> Result<(Vec<usize>, Option<usize>), String> {
-        if let Some(reason) = &choice.absent {
-            return Err(reason.clone());
-        }
         let quick = self.options.profile == Profile::Quick;
         let family = if quick { Some("quick") } else { choice.recipes.as_deref() };
         let method = choice.quick_method.as_ref().filter(|_| quick).or(choice.method.as_ref());

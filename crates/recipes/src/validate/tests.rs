@@ -83,6 +83,8 @@ fn refusals_name_the_origin_the_key_and_what_was_expected() {
 
 #[test]
 fn adversarial_methods_have_ranges_too() {
+    let message = refusal("quick/spectral-mixup", &["method.window=0"]);
+    assert!(message.contains("`method.window` is 0; expected"), "{message}");
     let message = refusal("quick/me-ada", &["method.interval=0.6"]);
     assert!(message.contains("`method.interval` is 0.6; expected a number from 0 to 0.5"), "{message}");
     let message = refusal("quick/dada", &["network.heads=two"]);

@@ -39,4 +39,11 @@ pub const OWN_STEPS: &[Facts] = &[
         draws: "a sub-policy, whether its operations are applied, direction and place: in the search once per batch, later per picture",
         cost: "three passes of half a batch while the policy is searched; the operations, on the host",
     },
+    Facts {
+        name: "spectral-mixup",
+        title: "SAMix (spectral)",
+        citation: "Zhang et al., MICCAI 2023, arXiv 2309.01207",
+        draws: "partners, by a shift of the batch; a strength, a frequency and a direction for each picture",
+        cost: "a pass for what a change of a frequency does, as many, forward and backward, as steps of ascent, and twice the batch",
+    },
 ];

@@ -10,6 +10,7 @@ mod mixed;
 mod observed;
 mod passes;
 mod recursive;
+mod spectral;
 
 use adautomix_backbones::Classifier;
 use adautomix_random::Key;
@@ -26,6 +27,7 @@ pub use measured::{Losses, Measured, read_losses};
 pub use mixed::{Mixed, mixer};
 pub use passes::Passes;
 pub use recursive::Recursive;
+pub use spectral::SpectralMixup;
 
 use crate::network::named;
 use crate::{Gradients, Parameters, Result, teacher};
@@ -122,6 +124,9 @@ pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> 
             Ok(Box::new(MeAda::new(recipe, settings, &*network, steps, device)?))
         }
         MethodRecipe::Dada(settings) => Ok(Box::new(Dada::new(recipe, settings, &*network, steps, device)?)),
+        MethodRecipe::SpectralMixup(settings) => {
+            Ok(Box::new(SpectralMixup::new(recipe, settings, &*network, device)?))
+        }
         // The mixer that remembers the step before.
         MethodRecipe::Mixer { name, .. } if name == "recursivemix" => {
             Ok(Box::new(Recursive::new(recipe, &*network, classes, device)?))
@@ -224,7 +229,10 @@ mod tests {
     fn adversarial_methods_repeat_and_resume_bit_for_bit() {
         let me_ada = ["method.interval=0.2", "method.memory=8", "method.ascent_steps=2"];
         let dada = ["method.search_share=0.5", "method.hidden=5"];
-        for (name, overrides) in [("quick/me-ada", &me_ada[..]), ("quick/dada", &dada)] {
+        let spectral = ["method.ascent_steps=2", "method.window=3"];
+        for (name, overrides) in
+            [("quick/me-ada", &me_ada[..]), ("quick/dada", &dada), ("quick/spectral-mixup", &spectral)]
+        {
             let overrides = [&SMALL[..], overrides].concat();
             let new = || stepper(name, &overrides, 8);
             let (mut whole, mut again, mut resumed) = (new(), new(), new());

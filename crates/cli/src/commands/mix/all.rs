@@ -92,6 +92,7 @@ fn title(name: &str) -> &str {
         "samix" => "SAMix",
         "dada" => "DADA",
         "me-ada" => "ME-ADA",
+        "spectral-mixup" => "SAMix (spectral)",
         other => other,
     }
 }
