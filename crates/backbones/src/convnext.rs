@@ -1,10 +1,10 @@
 //! ConvNeXt (Liu et al., CVPR 2022).
 
-use adautomix_ops::{ConvSpec, conv2d, depthwise_conv7, global_avg_pool, scaled};
+use adautomix_ops::{ConvSpec, channels_first, channels_last, conv2d, depthwise_conv7, global_avg_pool};
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
-use crate::tokens::{DEVIATION, Mlp, Norm, before, channels_first, channels_last};
+use crate::tokens::{DEVIATION, Mlp, Norm, before};
 use crate::{Backbone, Pass, Stem};
 
 const EPS: f64 = 1e-6;
@@ -85,8 +85,7 @@ impl Block {
     fn forward(&self, x: &Tensor, place: [usize; 2], pass: &mut Pass) -> Result<Tensor> {
         let (weight, bias) = &self.depthwise;
         let y = self.norm.forward(&depthwise_conv7(x, weight, bias)?)?;
-        let y = scaled(&self.mlp.forward(&y)?, Some(&self.gamma), None)?;
-        x + pass.drop_path(y, place[0], place[1])?
+        pass.residual(x, &self.mlp.forward(&y)?, Some(&self.gamma), place)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use adautomix_ops::{Moments, scaled};
+use adautomix_ops::{Moments, residual};
 use candle_core::{Result, Tensor};
 use rand::{Rng, RngCore};
 
@@ -92,17 +92,22 @@ impl Pass {
         self.attention = Some(attention);
     }
 
-    /// A residual branch `[B, ..]` of block `index` of `blocks`, left out for some samples, and larger for the others so that
-    /// its mean stays.
-    pub(crate) fn drop_path(&mut self, branch: Tensor, index: usize, blocks: usize) -> Result<Tensor> {
-        let Some(DropPath { rate, rng }) = &mut self.drop_path else { return Ok(branch) };
-        let rate = *rate * index as f64 / (blocks.max(2) - 1) as f64;
-        if rate == 0.0 || self.mode == Mode::Eval {
-            return Ok(branch);
+    /// `x` and a residual branch of block `index` of `blocks`, both `[B, .., C]`: the branch scaled by `scale` `[C]`, left out
+    /// for some samples, and larger for the others so that its mean stays.
+    pub(crate) fn residual(
+        &mut self,
+        x: &Tensor,
+        branch: &Tensor,
+        scale: Option<&Tensor>,
+        [index, blocks]: [usize; 2],
+    ) -> Result<Tensor> {
+        let mut samples = None;
+        if let (Mode::Train, Some(DropPath { rate, rng })) = (self.mode, &mut self.drop_path) {
+            let rate = *rate * index as f64 / (blocks.max(2) - 1) as f64;
+            let kept = |_| if rng.random_bool(1.0 - rate) { (1.0 / (1.0 - rate)) as f32 } else { 0.0 };
+            samples = (rate > 0.0).then_some(0..x.dim(0)?).map(|batch| batch.map(kept).collect());
         }
-        let batch = branch.dim(0)?;
-        let kept = |_| if rng.random_bool(1.0 - rate) { (1.0 / (1.0 - rate)) as f32 } else { 0.0 };
-        scaled(&branch, None, Some((0..batch).map(kept).collect()))
+        residual(x, branch, scale, samples)
     }
 
     /// The mode.

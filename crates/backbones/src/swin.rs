@@ -1,10 +1,12 @@
 //! The Swin transformer (Liu et al., ICCV 2021): attention in windows that are shifted from block to block.
 
-use adautomix_ops::{ConvSpec, Order, attention, attention_map, conv2d, reorder};
+use adautomix_ops::{
+    ConvSpec, Order, attention, attention_map, channels_first, channels_last, conv2d, reorder,
+};
 use candle_core::{Device, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
-use crate::tokens::{DEVIATION, Dense, Mlp, Norm, before, channels_first, channels_last};
+use crate::tokens::{DEVIATION, Dense, Mlp, Norm, before};
 use crate::{Backbone, Pass};
 
 const EPS: f64 = 1e-5;
@@ -167,19 +169,20 @@ impl Block {
             _ => (&windows.plain, None),
         };
         let (batch, height, width, channels) = x.dims4()?;
-        let (tokens, whole) = (windows.window * windows.window, (batch, height * width, channels));
+        let tokens = windows.window * windows.window;
         let bias = self.bias_table.index_select(&windows.pairs, 0)?.t()?.contiguous()?;
         let bias = bias.reshape((self.heads, tokens, tokens))?;
-        let y = reorder(&self.norm1.forward(x)?.reshape(whole)?, cut)?.reshape(((), tokens, channels))?;
+        let cut_up = (batch * height * width / tokens, tokens, channels);
+        let y = reorder(&self.norm1.forward(x)?, cut, cut_up)?;
         let qkv = self.qkv.forward(&y)?;
         // Where a map is one window, as the last ones of published sizes are, its tokens are in order.
         if pass.is_watching() && number + 1 == all && qkv.dim(0)? == batch {
             pass.keep(pooled(&attention_map(&qkv, self.heads, Some(&bias))?)?);
         }
         let attended = attention(&qkv, self.heads, Some(&bias), mask)?;
-        let y = reorder(&self.projection.forward(&attended)?.reshape(whole)?, join)?.reshape(x.dims())?;
-        let x = (x + pass.drop_path(y, number, all)?)?;
-        &x + pass.drop_path(self.mlp.forward(&self.norm2.forward(&x)?)?, number, all)?
+        let y = reorder(&self.projection.forward(&attended)?, join, x.shape())?;
+        let x = pass.residual(x, &y, None, place)?;
+        pass.residual(&x, &self.mlp.forward(&self.norm2.forward(&x)?)?, None, place)
     }
 }
 
@@ -243,8 +246,7 @@ impl Stage {
     fn merge(&self, x: &Tensor) -> Result<Tensor> {
         let Some((order, norm, reduction)) = &self.downsample else { return Ok(x.clone()) };
         let (batch, height, width, channels) = x.dims4()?;
-        let merged = reorder(&x.reshape((batch, height * width, channels))?, order)?;
-        let merged = merged.reshape((batch, height / 2, width / 2, 4 * channels))?;
+        let merged = reorder(x, order, (batch, height / 2, width / 2, 4 * channels))?;
         reduction.forward(&norm.forward(&merged)?)
     }
 }

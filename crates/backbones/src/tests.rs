@@ -265,7 +265,8 @@ fn a_branch_is_dropped_for_its_share_of_samples_and_its_mean_stays() {
     let dropped = |index: usize, mode: fn() -> Pass| -> Vec<f32> {
         let mut pass = mode().dropping(0.5, rand_chacha::ChaCha8Rng::seed_from_u64(3));
         let branch = Tensor::ones((2000, 1, 1, 1), DType::F32, &Device::Cpu).unwrap();
-        pass.drop_path(branch, index, 5).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        let whole = pass.residual(&branch.zeros_like().unwrap(), &branch, None, [index, 5]).unwrap();
+        whole.flatten_all().unwrap().to_vec1().unwrap()
     };
     // The third of five blocks has half of the rate.
     let middle = dropped(2, Pass::train);

@@ -1,6 +1,6 @@
 //! The layers of networks whose maps are tokens, channels last.
 
-use adautomix_ops::{gelu, layer_norm, linear, transpose};
+use adautomix_ops::{gelu, layer_norm, linear};
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
@@ -71,18 +71,6 @@ impl Mlp {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.fc2.forward(&gelu(&self.fc1.forward(x)?)?)
     }
-}
-
-/// `[B, C, H, W]` to `[B, H, W, C]`.
-pub(crate) fn channels_last(map: &Tensor) -> Result<Tensor> {
-    let (batch, channels, height, width) = map.dims4()?;
-    transpose(&map.reshape((batch, channels, height * width))?)?.reshape((batch, height, width, channels))
-}
-
-/// `[B, H, W, C]` to `[B, C, H, W]`.
-pub(crate) fn channels_first(map: &Tensor) -> Result<Tensor> {
-    let (batch, height, width, channels) = map.dims4()?;
-    transpose(&map.reshape((batch, height * width, channels))?)?.reshape((batch, channels, height, width))
 }
 
 /// How many blocks come before a stage, and how many there are.

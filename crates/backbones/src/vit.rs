@@ -60,14 +60,15 @@ impl Block {
     }
 
     /// `[B, T + 1, C]` to the same; `place` is the block's number and how many there are.
-    fn forward(&self, x: &Tensor, [number, all]: [usize; 2], pass: &mut Pass) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, place: [usize; 2], pass: &mut Pass) -> Result<Tensor> {
+        let [number, all] = place;
         let qkv = self.qkv.forward(&self.norm1.forward(x)?)?;
         if pass.is_watching() && number + 1 == all {
             pass.keep(attention_map(&qkv, self.heads, None)?);
         }
         let attended = attention(&qkv, self.heads, None, None)?;
-        let x = (x + pass.drop_path(self.projection.forward(&attended)?, number, all)?)?;
-        &x + pass.drop_path(self.mlp.forward(&self.norm2.forward(&x)?)?, number, all)?
+        let x = pass.residual(x, &self.projection.forward(&attended)?, None, place)?;
+        pass.residual(&x, &self.mlp.forward(&self.norm2.forward(&x)?)?, None, place)
     }
 }
 

@@ -15,5 +15,6 @@
 #include "pool.cuh"
 #include "rearrange.cuh"
 #include "resize.cuh"
+#include "rows.cuh"
 #include "softmax.cuh"
 #include "update.cuh"

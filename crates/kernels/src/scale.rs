@@ -1,4 +1,5 @@
-//! Rows multiplied by a factor for each channel and one for each sample: layer scale and stochastic depth.
+//! Residual branches, whose rows are multiplied by a factor for each channel (layer scale) and one for each sample
+//! (stochastic depth).
 
 use rayon::prelude::*;
 
@@ -29,11 +30,29 @@ impl Scales<'_> {
         self.samples.map_or(1.0, |samples| samples[row / (rows / samples.len())])
     }
 
-    /// `y = channels · samples · x`; also the gradient by `x` from that by `y`.
+    /// `y = x + channels · samples · branch`.
     ///
     /// # Panics
     /// If the buffers' lengths differ, or aren't whole samples.
-    pub fn apply(&self, x: &[f32], y: &mut [f32]) {
+    pub fn add(&self, x: &[f32], branch: &[f32], y: &mut [f32]) {
+        assert_eq!(x.len(), y.len(), "as many elements as the branch has");
+        let share = self.share() * self.width;
+        self.each(branch, y, |task, line, y| {
+            let x = &x[task * share + line * self.width..][..self.width];
+            y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+        });
+    }
+
+    /// The gradient by the branch of [`add`](Self::add) from that by its result: `channels · samples · dy`.
+    ///
+    /// # Panics
+    /// As [`add`](Self::add).
+    pub fn backward(&self, dy: &[f32], dbranch: &mut [f32]) {
+        self.each(dy, dbranch, |_, _, _| {});
+    }
+
+    /// `y = channels · samples · x`, row by row, and what is done to each then: `(task, row of the task, y)`.
+    fn each(&self, x: &[f32], y: &mut [f32], then: impl Fn(usize, usize, &mut [f32]) + Sync) {
         let (width, share, rows) = (self.width, self.share(), x.len() / self.width);
         assert!(x.len() == y.len() && self.samples.is_none_or(|samples| rows.is_multiple_of(samples.len())));
         let tasks = y.par_chunks_mut(share * width).zip(x.par_chunks(share * width)).enumerate();
@@ -41,13 +60,17 @@ impl Scales<'_> {
             vectorised(
                 #[inline(always)]
                 || {
-                    let lines = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
-                    for (row, (y, x)) in (task * share..).zip(lines) {
-                        let factor = self.sample(row, rows);
-                        y.iter_mut().zip(x).for_each(|(y, x)| *y = factor * x);
-                        if let Some(channels) = self.channels {
-                            y.iter_mut().zip(channels).for_each(|(y, channel)| *y *= channel);
+                    let lines = y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate();
+                    for (line, (y, x)) in lines {
+                        let factor = self.sample(task * share + line, rows);
+                        match self.channels {
+                            Some(channels) => {
+                                let scaled = x.iter().zip(channels).map(|(x, channel)| factor * x * channel);
+                                y.iter_mut().zip(scaled).for_each(|(y, scaled)| *y = scaled);
+                            }
+                            None => y.iter_mut().zip(x).for_each(|(y, x)| *y = factor * x),
                         }
+                        then(task, line, y);
                     }
                 },
             );

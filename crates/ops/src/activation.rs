@@ -1,7 +1,7 @@
 //! ReLU and GELU.
 
 use crate::buffers::{computed, gradient, on_kernels};
-use crate::node::Node;
+use crate::node::record1;
 use adautomix_kernels::activation;
 use candle_core::{Result, Tensor};
 
@@ -22,7 +22,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     let backward = |x: &Tensor, y: &Tensor, dy: &Tensor| {
         gradient(x, [y, dy], |[y, dy], dx| activation::relu_backward(y, dy, dx))
     };
-    x.apply_op1(Node::of1("relu", y, backward))
+    record1("relu", y, &x, backward)
 }
 
 /// `x Φ(x)` with the normal distribution function `Φ`, by the error function (PyTorch's `approximate='none'`).
@@ -42,7 +42,7 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
     let backward = |x: &Tensor, _: &Tensor, dy: &Tensor| {
         gradient(x, [x, dy], |[x, dy], dx| activation::gelu_backward(x, dy, dx))
     };
-    x.apply_op1(Node::of1("gelu", y, backward))
+    record1("gelu", y, &x, backward)
 }
 
 mod composed {

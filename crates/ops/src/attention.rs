@@ -1,7 +1,7 @@
 //! Multi-head self-attention, whole: products, bias, mask, softmax.
 
 use crate::buffers::{computed, gradient, on_kernels, with_optional};
-use crate::node::Node;
+use crate::node::{record, record1};
 use adautomix_kernels::multi_head::MultiHead;
 use candle_core::{D, Result, Tensor, bail};
 
@@ -47,7 +47,7 @@ pub fn attention(qkv: &Tensor, heads: usize, bias: Option<&Tensor>, mask: Option
                 kernel.backward(qkv, None, dy, dqkv);
             })
         };
-        return qkv.apply_op1(Node::of1("attention", y, backward));
+        return record1("attention", y, &qkv, backward);
     };
     let backward = move |[qkv, bias]: [&Tensor; 2], _: &Tensor, dy: &Tensor| {
         let kernel = MultiHead { heads, tokens, width, mask: mask.as_deref() };
@@ -58,7 +58,7 @@ pub fn attention(qkv: &Tensor, heads: usize, bias: Option<&Tensor>, mask: Option
         let dbias = dbias.map(|dbias| Tensor::from_vec(dbias, bias.shape(), bias.device())).transpose()?;
         Ok([Some(dqkv.tensor()), dbias])
     };
-    qkv.apply_op2(&bias, Node::of2("attention", y, backward))
+    record("attention", y, [&qkv, &bias], backward)
 }
 
 /// The weights with which each token attends to each, `[B, heads, T, T]`, for `qkv` `[B, T, 3 C]` and `bias` as in

@@ -5,7 +5,7 @@ use adautomix_kernels::scratch::unwritten;
 use candle_core::{Result, Tensor, bail};
 
 use crate::buffers::{computed, on_kernels, with_optional, with_slices};
-use crate::node::Node;
+use crate::node::record;
 use crate::update::moving_averages;
 
 /// What is done to the normalised value before it is written.
@@ -129,7 +129,6 @@ fn inverse_deviation(variance: &[f32], eps: f64) -> Vec<f32> {
     variance.iter().map(|&v| (1.0 / (f64::from(v) + eps).sqrt()) as f32).collect()
 }
 
-/// Records the operation; scale and shift travel as one operand `[2, C]`, since a node has three at most.
 fn apply(
     x: &Tensor,
     weight: &Tensor,
@@ -141,10 +140,9 @@ fn apply(
     if weight.dims() != [channels] || bias.dims() != [channels] || op.mean.len() != channels {
         bail!("batch_norm: {channels} channels, but weight {:?} and bias {:?}", weight.dims(), bias.dims());
     }
-    let affine = Tensor::stack(&[weight, bias], 0)?;
+    let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
     let forward = |epilogue: kernels::Epilogue<'_>| {
-        computed(x.shape(), [x, &affine], |[x, affine], y| {
-            let (weight, bias) = affine.split_at(channels);
+        computed(x.shape(), [x, &weight, &bias], |[x, weight, bias], y| {
             op.sizes.forward(x, op.by(), weight, bias, epilogue, y);
         })
     };
@@ -162,16 +160,16 @@ fn apply(
     };
     let relu = !matches!(epilogue, Epilogue::None);
     let Some(residual) = residual else {
-        let backward = move |[x, affine]: [&Tensor; 2], y: &Tensor, dy: &Tensor| {
-            let [dx, daffine, _] = op.backward(x, affine, None, relu.then_some(y), dy)?;
-            Ok([dx, daffine])
+        let backward = move |[x, weight, bias]: [&Tensor; 3], y: &Tensor, dy: &Tensor| {
+            let [dx, dweight, dbias, _] = op.backward(x, [weight, bias], None, relu.then_some(y), dy)?;
+            Ok([dx, dweight, dbias])
         };
-        return x.apply_op2(&affine, Node::of2("batch-norm", y, backward));
+        return record("batch-norm", y, [x, &weight, &bias], backward);
     };
-    let backward = move |[x, affine, residual]: [&Tensor; 3], y: &Tensor, dy: &Tensor| {
-        op.backward(x, affine, Some(residual), Some(y), dy)
+    let backward = move |[x, weight, bias, residual]: [&Tensor; 4], y: &Tensor, dy: &Tensor| {
+        op.backward(x, [weight, bias], Some(residual), Some(y), dy)
     };
-    x.apply_op3(&affine, &residual, Node::of3("batch-norm", y, backward))
+    record("batch-norm", y, [x, &weight, &bias, &residual], backward)
 }
 
 /// Normalisation by given statistics.
@@ -188,31 +186,37 @@ impl Normalisation {
         kernels::Normaliser { mean: &self.mean, inverse: &self.inverse }
     }
 
-    /// The gradients by input, scale and shift, and residual; `y` is the result where it went through a ReLU.
+    /// The gradients by input, scale, shift and residual; `y` is the result where it went through a ReLU.
     fn backward(
         &self,
         x: &Tensor,
-        affine: &Tensor,
+        [weight, bias]: [&Tensor; 2],
         residual: Option<&Tensor>,
         y: Option<&Tensor>,
         dy: &Tensor,
-    ) -> Result<[Option<Tensor>; 3]> {
+    ) -> Result<[Option<Tensor>; 4]> {
         let channels = self.sizes.channels;
         let wanted = |tensor: &Tensor| tensor.track_op().then(|| unwritten(self.sizes.len()));
         let (mut by_input, mut by_residual) = (wanted(x), residual.and_then(wanted));
-        let mut by_affine = vec![0.0; 2 * channels];
-        let mut read = |y: Option<&[f32]>, [x, affine, dy]: [&[f32]; 3]| {
-            let (by_weight, by_bias) = by_affine.split_at_mut(channels);
+        let [mut by_weight, mut by_bias] = [(); 2].map(|()| vec![0.0; channels]);
+        let mut read = |y: Option<&[f32]>, [x, weight, dy]: [&[f32]; 3]| {
             let gradients =
                 kernels::Gradients { input: by_input.as_deref_mut(), residual: by_residual.as_deref_mut() };
-            let (by, weight) = (self.by(), &affine[..channels]);
-            self.sizes.backward(dy, x, y, by, weight, self.training, by_weight, by_bias, gradients);
+            let (by, training) = (self.by(), self.training);
+            self.sizes.backward(dy, x, y, by, weight, training, &mut by_weight, &mut by_bias, gradients);
             Ok(())
         };
-        with_optional(y, |y| with_slices([x, affine, dy], |slices| read(y, slices)))?;
-        let wrap = |data: Vec<f32>| Tensor::from_vec(data, x.shape(), x.device());
-        let by_affine = affine.track_op().then(|| Tensor::from_vec(by_affine, (2, channels), x.device()));
-        Ok([by_input.map(wrap).transpose()?, by_affine.transpose()?, by_residual.map(wrap).transpose()?])
+        with_optional(y, |y| with_slices([x, weight, dy], |slices| read(y, slices)))?;
+        let map = |data: Vec<f32>| Tensor::from_vec(data, x.shape(), x.device());
+        let affine = |operand: &Tensor, data: Vec<f32>| {
+            operand.track_op().then(|| Tensor::from_vec(data, channels, x.device())).transpose()
+        };
+        Ok([
+            by_input.map(map).transpose()?,
+            affine(weight, by_weight)?,
+            affine(bias, by_bias)?,
+            by_residual.map(map).transpose()?,
+        ])
     }
 }
 

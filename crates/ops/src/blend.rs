@@ -4,7 +4,7 @@
 //! partners[N-1][b]`. Nothing is copied to gather them.
 
 use crate::buffers::{computed, gradient, on_kernels};
-use crate::node::Node;
+use crate::node::{record, record1};
 use adautomix_kernels::blend::{self, Blend, Patches, Weights};
 use candle_core::{Result, Tensor, bail};
 
@@ -44,7 +44,7 @@ pub fn mix_images(images: &Tensor, partners: &[Vec<u32>], mask: &Tensor) -> Resu
         })?;
         Ok([dimages, dmask])
     };
-    images.apply_op2(&mask, Node::of2("mix-images", mixed, backward))
+    record("mix-images", mixed, [&images, &mask], backward)
 }
 
 /// `mixed[b] = sum_i weights[b, i] · images[partners[i][b]]`: `images` `[M, C, H, W]`, the result `[B, C, H, W]`. The
@@ -81,7 +81,7 @@ pub fn linear_mix(images: &Tensor, partners: &[Vec<u32>], weights: &[f32]) -> Re
             blend.backward_images(Weights::Constant(&weights), dmixed, dimages);
         })
     };
-    images.apply_op1(Node::of1("linear-mix", mixed, backward))
+    record1("linear-mix", mixed, &images, backward)
 }
 
 /// `images` `[B, C, H, W]` with the pixels of `area` `[row1, column1, row2, column2]` (half open) taken from the image

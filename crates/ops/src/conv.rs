@@ -4,7 +4,7 @@ use adautomix_kernels::conv::Conv;
 use candle_core::{Result, Tensor, bail};
 
 use crate::buffers::{computed, gradient, on_kernels, with_optional};
-use crate::node::Node;
+use crate::node::record;
 
 /// How a filter moves over the picture; `[rows, columns]` each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +39,7 @@ pub fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &Con
     let conv = sizes(input, weight, bias, spec)?;
     #[cfg(feature = "cudnn")]
     if input.device().is_cuda() && input.dtype() == candle_core::DType::F32 {
-        let y = crate::device::conv::conv2d(input, weight, conv)?;
-        return match bias {
-            Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
-            None => Ok(y),
-        };
+        return crate::device::conv::conv2d(input, weight, bias, conv);
     }
     if !on_kernels(input) {
         return composed::conv2d(input, weight, bias, spec);
@@ -62,13 +58,13 @@ pub fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &Con
     };
     let Some(bias) = bias else {
         let backward = move |[x, weight]: [&Tensor; 2], _: &Tensor, dy: &Tensor| by_factors(x, weight, dy);
-        return x.apply_op2(&weight, Node::of2("conv2d", y, backward));
+        return record("conv2d", y, [&x, &weight], backward);
     };
     let backward = move |[x, weight, bias]: [&Tensor; 3], _: &Tensor, dy: &Tensor| {
         let [dx, dweight] = by_factors(x, weight, dy)?;
         Ok([dx, dweight, gradient(bias, [dy], |[dy], dbias| conv.backward_bias(dy, dbias))?])
     };
-    x.apply_op3(&weight, &bias, Node::of3("conv2d", y, backward))
+    record("conv2d", y, [&x, &weight, &bias], backward)
 }
 
 /// The sizes of the convolution, where they fit.

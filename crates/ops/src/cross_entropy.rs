@@ -1,7 +1,7 @@
 //! Softmax cross-entropy with classes or soft targets.
 
 use crate::buffers::{computed, gradient, on_kernels};
-use crate::node::Node;
+use crate::node::record1;
 use adautomix_kernels::softmax::{self, Target};
 use candle_core::{D, DType, Result, Tensor, bail};
 
@@ -112,7 +112,7 @@ fn on_processor(logits: &Tensor, target: Owned, smoothing: f32, reduction: Reduc
             softmax::cross_entropy_backward(logits, target.target(), smoothing, &dlosses, dlogits);
         })
     };
-    logits.apply_op1(Node::of1("cross-entropy", result, backward))
+    record1("cross-entropy", result, &logits, backward)
 }
 
 mod composed {

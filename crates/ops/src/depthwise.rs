@@ -2,8 +2,8 @@
 
 use crate::buffers::{computed, gradient, on_kernels};
 use crate::linear::row_sum;
-use crate::node::Node;
-use crate::{ConvSpec, conv2d};
+use crate::node::record;
+use crate::{ConvSpec, channels_first, channels_last, conv2d};
 use adautomix_kernels::depthwise::{Depthwise, SIDE};
 use candle_core::{D, Result, Tensor, bail};
 
@@ -31,7 +31,7 @@ pub fn depthwise_conv7(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Ten
         let dweight = gradient(weight, [x, dy], |[x, dy], dweight| kernel.backward_weight(x, dy, dweight))?;
         Ok([dx, dweight, row_sum(bias, dy)?])
     };
-    x.apply_op3(&weight, &bias, Node::of3("depthwise-conv7", y, backward))
+    record("depthwise-conv7", y, [&x, &weight, &bias], backward)
 }
 
 mod composed {
@@ -39,8 +39,7 @@ mod composed {
 
     pub(super) fn depthwise_conv7(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let spec = ConvSpec::new(1, SIDE / 2).groups(x.dim(D::Minus1)?);
-        let map = x.permute((0, 3, 1, 2))?.contiguous()?;
-        conv2d(&map, weight, Some(bias), &spec)?.permute((0, 2, 3, 1))?.contiguous()
+        channels_last(&conv2d(&channels_first(x)?, weight, Some(bias), &spec)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Resizing of maps, alone and with the softmax over images that ends the mask generator.
 
 use crate::buffers::{computed, gradient, on_kernels};
-use crate::node::Node;
+use crate::node::record1;
 use adautomix_kernels::resize::{self, Resize, Taps};
 use candle_core::{Result, Tensor, bail};
 
@@ -58,7 +58,7 @@ pub fn upsample_softmax(x: &Tensor, mode: Interpolation, size: [usize; 2]) -> Re
     let backward = move |x: &Tensor, y: &Tensor, dy: &Tensor| {
         gradient(x, [y, dy], |[y, dy], dx| resize::softmax_backward(&resize, planes, y, dy, dx))
     };
-    x.apply_op1(Node::of1("upsample-softmax", y, backward))
+    record1("upsample-softmax", y, &x, backward)
 }
 
 fn input_size(op: &str, x: &Tensor, size: [usize; 2]) -> Result<[usize; 2]> {
@@ -83,7 +83,7 @@ pub(crate) fn resize(x: &Tensor, resize: Resize) -> Result<Tensor> {
     let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {
         gradient(x, [dy], |[dy], dx| resize::backward(&resize, dy, dx))
     };
-    x.apply_op1(Node::of1("resize", y, backward))
+    record1("resize", y, &x, backward)
 }
 
 /// The result's shape.

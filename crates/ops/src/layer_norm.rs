@@ -1,7 +1,7 @@
 //! Layer normalisation.
 
 use crate::buffers::{computed, gradient, on_kernels, with_slices};
-use crate::node::Node;
+use crate::node::record;
 use adautomix_kernels::layer_norm as kernel;
 use candle_core::{D, Result, Tensor, bail};
 
@@ -42,7 +42,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
         let wrap = |sums| Tensor::from_vec(sums, width, dy.device());
         Ok([dx, Some(wrap(dweight)?), Some(wrap(dbias)?)])
     };
-    x.apply_op3(&weight, &bias, Node::of3("layer-norm", y, backward))
+    record("layer-norm", y, [&x, &weight, &bias], backward)
 }
 
 /// [`layer_norm`] over the channels of `x` `[B, C, H, W]`, at every pixel.

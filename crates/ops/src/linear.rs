@@ -1,7 +1,7 @@
 //! The fully connected layer.
 
 use crate::buffers::{computed, gradient, on_kernels, with_optional, with_slices};
-use crate::node::Node;
+use crate::node::record;
 use adautomix_kernels::linear::{self as kernels, Linear};
 use candle_core::{Result, Shape, Tensor, bail};
 
@@ -14,6 +14,10 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     if x.dims().last() != Some(&inputs) || bias.is_some_and(|bias| bias.dims() != [outputs]) {
         let bias = bias.map(Tensor::dims);
         bail!("linear: {:?} and a bias {bias:?} for a weight {:?}", x.dims(), weight.dims());
+    }
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::rows::linear(x, weight, bias);
     }
     if !on_kernels(x) {
         return composed::linear(x, weight, bias);
@@ -32,13 +36,13 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     };
     let Some(bias) = bias else {
         let backward = move |[x, weight]: [&Tensor; 2], _: &Tensor, dy: &Tensor| by_factors(x, weight, dy);
-        return x.apply_op2(&weight, Node::of2("linear", y, backward));
+        return record("linear", y, [&x, &weight], backward);
     };
     let backward = move |[x, weight, bias]: [&Tensor; 3], _: &Tensor, dy: &Tensor| {
         let [dx, dweight] = by_factors(x, weight, dy)?;
         Ok([dx, dweight, row_sum(bias, dy)?])
     };
-    x.apply_op3(&weight, &bias, Node::of3("linear", y, backward))
+    record("linear", y, [&x, &weight, &bias], backward)
 }
 
 /// The shape of `x` with another last dimension.

@@ -2,7 +2,7 @@
 
 use crate::blend::check_partners;
 use crate::buffers::{computed, on_kernels, with_optional, with_slices};
-use crate::node::Node;
+use crate::node::{record, record1};
 use adautomix_kernels::attention;
 use candle_core::{Result, Tensor, bail};
 
@@ -57,7 +57,7 @@ pub fn mask_attention(base: &Tensor, shift: Option<&Tensor>, spec: MaskAttention
             let gradients = with_slices([base, dplanes], read)?;
             Tensor::from_vec(gradients.base, base.shape(), base.device()).map(Some)
         };
-        return base.apply_op1(Node::of1("mask-attention", planes, backward));
+        return record1("mask-attention", planes, &base, backward);
     };
     let backward = move |[base, shift]: [&Tensor; 2], _: &Tensor, dplanes: &Tensor| {
         let kernel = spec.kernel(channels, positions);
@@ -67,7 +67,7 @@ pub fn mask_attention(base: &Tensor, shift: Option<&Tensor>, spec: MaskAttention
         let dbase = Tensor::from_vec(gradients.base, base.shape(), base.device())?;
         Ok([Some(dbase), Some(Tensor::from_vec(gradients.shift, shift.shape(), base.device())?)])
     };
-    base.apply_op2(&shift, Node::of2("mask-attention", planes, backward))
+    record("mask-attention", planes, [&base, &shift], backward)
 }
 
 impl MaskAttention {

@@ -1,4 +1,5 @@
-//! A node of candle's graph whose result is there already: how all operations here are recorded.
+//! How an operation is recorded: on the [tape](crate::Tape) that is open, or as a node of candle's graph. Its result is
+//! there already.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,6 +9,7 @@ use candle_core::{
 };
 
 use crate::buffers::detached;
+use crate::tape;
 
 /// A result that isn't a tensor yet.
 pub(crate) struct Fresh {
@@ -20,17 +22,99 @@ impl Fresh {
     pub(crate) fn tensor(self) -> Tensor {
         Tensor::from_storage(self.storage, self.shape, BackpropOp::none(), false)
     }
+
+    /// The tensor as a leaf of candle's graph, at which its backward pass ends.
+    pub(crate) fn leaf(self) -> Tensor {
+        Tensor::from_storage(self.storage, self.shape, BackpropOp::none(), true)
+    }
 }
 
-/// A result, and how its gradients come from its own: `backward(operands, result, gradient)`, outside the graph, the
-/// gradient contiguous. It gives `None` for an operand that no variable depends on.
-pub(crate) struct Node<F> {
+/// The gradients by an operation's operands, from its operands, its result and the gradient by that.
+pub(crate) type Backward =
+    Box<dyn Fn(&[&Tensor], &Tensor, &Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+
+/// Records a result, and how the gradients by its operands come from its own: `backward(operands, result, gradient)`, outside
+/// the graph, the gradient contiguous. It gives `None` for an operand that no variable depends on. Of four operands the
+/// second and the third have one shape.
+///
+/// # Errors
+/// Those of candle.
+pub(crate) fn record<const N: usize, F>(
+    name: &'static str,
+    result: Fresh,
+    operands: [&Tensor; N],
+    backward: F,
+) -> Result<Tensor>
+where
+    F: Fn([&Tensor; N], &Tensor, &Tensor) -> Result<[Option<Tensor>; N]> + Send + Sync + 'static,
+{
+    if !operands.iter().any(|operand| operand.track_op()) {
+        return Ok(result.tensor());
+    }
+    let erased: Backward = Box::new(move |operands, y, dy| match operands.try_into() {
+        Ok(operands) => Ok(backward(operands, y, dy)?.into()),
+        Err(_) => bail!("{name}: expected {N} operands, got {}", operands.len()),
+    });
+    if tape::is_open() {
+        return Ok(tape::push(result, &operands, erased));
+    }
+    of_candle(name, result, &operands, erased)
+}
+
+/// [`record`] of one operand.
+///
+/// # Errors
+/// Those of candle.
+pub(crate) fn record1<F>(name: &'static str, result: Fresh, x: &Tensor, backward: F) -> Result<Tensor>
+where
+    F: Fn(&Tensor, &Tensor, &Tensor) -> Result<Option<Tensor>> + Send + Sync + 'static,
+{
+    record(name, result, [x], move |[x], y, dy| Ok([backward(x, y, dy)?]))
+}
+
+/// A result as a node of candle's graph.
+///
+/// # Errors
+/// Those of candle.
+pub(crate) fn of_candle(
+    name: &'static str,
+    result: Fresh,
+    operands: &[&Tensor],
+    backward: Backward,
+) -> Result<Tensor> {
+    let node = |backward| Node { name, result: Mutex::new(Some(result)), backward };
+    match operands {
+        [a] => a.apply_op1(node(backward)),
+        [a, b] => a.apply_op2(b, node(backward)),
+        [a, b, c] => a.apply_op3(b, c, node(backward)),
+        // candle has nodes of three operands at most: the second and the third go as one.
+        [a, b, c, d] => {
+            let (pair, kept) = (Tensor::stack(&[b, c], 0)?, [b, c].map(|&tensor| tensor.clone()));
+            let paired = move |operands: &[&Tensor], y: &Tensor, dy: &Tensor| {
+                let [a, _, d] = operands else { bail!("{name}: expected three operands") };
+                let gradients = backward(&[a, &kept[0], &kept[1], d], y, dy)?;
+                let [da, db, dc, dd] = gradients.as_slice() else { bail!("{name}: expected four gradients") };
+                let whole = |gradient: &Option<Tensor>, operand: &Tensor| match gradient {
+                    Some(gradient) => Ok(gradient.clone()),
+                    None => operand.zeros_like(),
+                };
+                let pair = Tensor::stack(&[whole(db, &kept[0])?, whole(dc, &kept[1])?], 0)?;
+                Ok(vec![da.clone(), Some(pair), dd.clone()])
+            };
+            a.apply_op3(&pair, d, node(Box::new(paired)))
+        }
+        _ => bail!("{name}: {} operands are more than four", operands.len()),
+    }
+}
+
+/// A node of candle's graph.
+struct Node {
     name: &'static str,
     result: Mutex<Option<Fresh>>,
-    backward: F,
+    backward: Backward,
 }
 
-impl<F> Node<F> {
+impl Node {
     fn take(&self) -> Result<Fresh> {
         let result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
         result.ok_or_else(|| candle_core::Error::Msg(format!("{}: computed twice", self.name)))
@@ -49,38 +133,19 @@ impl<F> Node<F> {
             _ => bail!("{}: expected operands on one device", self.name),
         }
     }
-}
 
-impl<F> Node<F> {
-    /// A node with one operand.
-    pub(crate) fn of1(name: &'static str, result: Fresh, backward: F) -> Self
-    where
-        F: Fn(&Tensor, &Tensor, &Tensor) -> Result<Option<Tensor>>,
-    {
-        Self { name, result: Mutex::new(Some(result)), backward }
-    }
-
-    /// A node with two operands.
-    pub(crate) fn of2(name: &'static str, result: Fresh, backward: F) -> Self
-    where
-        F: Fn([&Tensor; 2], &Tensor, &Tensor) -> Result<[Option<Tensor>; 2]>,
-    {
-        Self { name, result: Mutex::new(Some(result)), backward }
-    }
-
-    /// A node with three operands.
-    pub(crate) fn of3(name: &'static str, result: Fresh, backward: F) -> Self
-    where
-        F: Fn([&Tensor; 3], &Tensor, &Tensor) -> Result<[Option<Tensor>; 3]>,
-    {
-        Self { name, result: Mutex::new(Some(result)), backward }
+    fn gradients<const N: usize>(
+        &self,
+        operands: [&Tensor; N],
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<[Option<Tensor>; N]> {
+        let gradients = (self.backward)(&operands, &y.detach(), &detached(dy)?)?;
+        gradients.try_into().or_else(|_| bail!("{}: a gradient for each operand is expected", self.name))
     }
 }
 
-impl<F> CustomOp1 for Node<F>
-where
-    F: Fn(&Tensor, &Tensor, &Tensor) -> Result<Option<Tensor>> + Send + Sync,
-{
+impl CustomOp1 for Node {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -94,14 +159,11 @@ where
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        (self.backward)(x, &y.detach(), &detached(dy)?)
+        self.gradients([x], y, dy).map(|[dx]| dx)
     }
 }
 
-impl<F> CustomOp2 for Node<F>
-where
-    F: Fn([&Tensor; 2], &Tensor, &Tensor) -> Result<[Option<Tensor>; 2]> + Send + Sync,
-{
+impl CustomOp2 for Node {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -127,15 +189,11 @@ where
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [da, db] = (self.backward)([a, b], &y.detach(), &detached(dy)?)?;
-        Ok((da, db))
+        self.gradients([a, b], y, dy).map(<[_; 2]>::into)
     }
 }
 
-impl<F> CustomOp3 for Node<F>
-where
-    F: Fn([&Tensor; 3], &Tensor, &Tensor) -> Result<[Option<Tensor>; 3]> + Send + Sync,
-{
+impl CustomOp3 for Node {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -172,7 +230,6 @@ where
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [da, db, dc] = (self.backward)([a, b, c], &y.detach(), &detached(dy)?)?;
-        Ok((da, db, dc))
+        self.gradients([a, b, c], y, dy).map(<[_; 3]>::into)
     }
 }

@@ -2,6 +2,8 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
+use crate::Tape;
+
 /// Reproducible values in `[-1, 1)`, without ties.
 pub(crate) fn values(shape: &[usize], seed: u64) -> Result<Tensor> {
     let count: usize = shape.iter().product();
@@ -14,27 +16,45 @@ pub(crate) fn values(shape: &[usize], seed: u64) -> Result<Tensor> {
     Tensor::from_vec((0..count).map(value).collect(), shape, &Device::Cpu)
 }
 
+/// Who differentiates.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Graph,
+    Tape,
+}
+
 /// The result of `f` and its gradients for the inputs that are tracked, weighed by a fixed cotangent.
 fn run(
     inputs: &[Tensor],
     tracked: &[bool],
     dtype: DType,
+    by: By,
     f: &impl Fn(&[Tensor]) -> Result<Tensor>,
 ) -> Result<Vec<Option<Tensor>>> {
     let variables =
         inputs.iter().map(|x| Var::from_tensor(&x.to_dtype(dtype)?)).collect::<Result<Vec<_>>>()?;
     let operand = |(x, &tracked): (&Var, &bool)| if tracked { x.as_tensor().clone() } else { x.detach() };
     let operands: Vec<Tensor> = variables.iter().zip(tracked).map(operand).collect();
-    let y = f(&operands)?;
-    let cotangent = values(y.dims(), 99)?.to_dtype(dtype)?;
-    let gradients = (&y * cotangent)?.sum_all()?.backward()?;
+    let weighed = |y: &Tensor| (y * values(y.dims(), 99)?.to_dtype(dtype)?)?.sum_all();
+    let (y, gradients) = match by {
+        By::Graph => {
+            let y = f(&operands)?;
+            let gradients = weighed(&y)?.backward()?;
+            (y, gradients)
+        }
+        By::Tape => {
+            let (tape, y) = Tape::record(|| f(&operands))?;
+            let gradients = tape.backward(&weighed(&y)?)?;
+            (y, gradients)
+        }
+    };
     let mut results = vec![Some(y.detach())];
     results.extend(variables.iter().map(|x| gradients.get(x).cloned()));
     Ok(results)
 }
 
 /// Checks `f` on `f32` inputs of these shapes, and its gradients, against `f` on the same numbers in `f64`: with every
-/// input tracked, and with each of them alone.
+/// input tracked, and with each of them alone, by candle's graph and by a tape.
 ///
 /// # Errors
 /// Those of `f`.
@@ -47,13 +67,16 @@ pub(crate) fn agrees(shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor
         .enumerate()
         .map(|(i, shape)| values(shape, i as u64 + 1))
         .collect::<Result<Vec<_>>>()?;
-    let want = run(&inputs, &vec![true; inputs.len()], DType::F64, &f)?;
+    let want = run(&inputs, &vec![true; inputs.len()], DType::F64, By::Graph, &f)?;
     for alone in 0..=inputs.len() {
         let tracked: Vec<bool> = (0..inputs.len()).map(|i| alone == inputs.len() || i == alone).collect();
-        let got = run(&inputs, &tracked, DType::F32, &f)?;
-        for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+        let mut results = Vec::new();
+        for by in [By::Graph, By::Tape] {
+            results.extend(run(&inputs, &tracked, DType::F32, by, &f)?.into_iter().zip(&want).enumerate());
+        }
+        for (i, (got, want)) in &results {
             let (Some(got), Some(want)) = (got, want) else {
-                assert!(i > 0 && !tracked[i - 1], "input {} has no gradient", i - 1);
+                assert!(*i > 0 && !tracked[i - 1], "input {} has no gradient", i - 1);
                 continue;
             };
             assert_eq!(got.dims(), want.dims());

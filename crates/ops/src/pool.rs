@@ -2,7 +2,7 @@
 
 use crate::buffers::{computed, gradient, on_kernels};
 use crate::interpolate::resize;
-use crate::node::Node;
+use crate::node::record1;
 use adautomix_kernels::pool::{self, Window};
 use adautomix_kernels::resize::{Resize, Taps};
 use candle_core::{D, Result, Tensor, bail};
@@ -30,7 +30,7 @@ pub fn max_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [
     let backward = move |x: &Tensor, y: &Tensor, dy: &Tensor| {
         gradient(x, [x, y, dy], |[x, y, dy], dx| pool::max_backward(x, y, &window, dy, dx))
     };
-    x.apply_op1(Node::of1("max-pool2d", y, backward))
+    record1("max-pool2d", y, &x, backward)
 }
 
 /// The mean of each window of `x` `[B, C, H, W]`; zeros that are padded count, as in PyTorch by default.
@@ -61,7 +61,7 @@ pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {
         gradient(x, [dy], |[dy], dx| pool::global_average_backward(dy, area, dx))
     };
-    x.apply_op1(Node::of1("global-avg-pool", y, backward))
+    record1("global-avg-pool", y, &x, backward)
 }
 
 fn window(

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::buffers::{computed, gradient, on_kernels};
-use crate::node::Node;
+use crate::node::record1;
 use adautomix_kernels::rearrange;
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{D, Device, Result, Shape, Tensor, bail};
 
 /// An order in which to read the tokens of a sequence.
 #[derive(Clone, Debug)]
@@ -42,45 +42,65 @@ impl Order {
     }
 }
 
-/// The tokens of `x` `[B, T, C]` in another order.
+/// The tokens of `x` `[.., C]`, in sequences as long as the order, in another order. The result is seen as `shape`.
 ///
 /// # Errors
-/// If the order is of another number of tokens.
-pub fn reorder(x: &Tensor, order: &Order) -> Result<Tensor> {
-    let (_, tokens, width) = x.dims3()?;
-    if tokens != order.maps[0].len() {
-        bail!("reorder: {:?} and an order of {} tokens", x.dims(), order.maps[0].len());
+/// If there are no whole sequences, or the shape is of another size.
+pub fn reorder(x: &Tensor, order: &Order, shape: impl Into<Shape>) -> Result<Tensor> {
+    let (tokens, shape) = (order.maps[0].len(), shape.into());
+    let width = x.dim(D::Minus1)?;
+    let count = x.elem_count();
+    if shape.elem_count() != count || !count.is_multiple_of((tokens * width).max(1)) {
+        bail!("reorder: {:?} as {shape:?}, and an order of {tokens} tokens", x.dims());
     }
     #[cfg(any(feature = "cuda", test))]
     if crate::device::takes(x) {
-        return crate::device::rearrange::reorder(x, order.on_device.each_ref());
+        return crate::device::rearrange::reorder(x, order.on_device.each_ref(), shape);
     }
     if !on_kernels(x) {
-        return x.index_select(&order.on_device[0], 1);
+        return x.reshape(((), tokens, width))?.index_select(&order.on_device[0], 1)?.reshape(shape);
     }
     let (x, [source, target]) = (x.contiguous()?, order.maps.clone());
-    let y = computed(x.shape(), [&x], |[x], y| rearrange::reorder(x, &source, width, y))?;
+    let y = computed(shape, [&x], |[x], y| rearrange::reorder(x, &source, width, y))?;
     let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {
         gradient(x, [dy], |[dy], dx| rearrange::reorder(dy, &target, width, dx))
     };
-    x.apply_op1(Node::of1("reorder", y, backward))
+    record1("reorder", y, &x, backward)
 }
 
-/// `x` `[.., R, C]` with its last two dimensions swapped, in memory too: `[.., C, R]`.
+/// `[B, C, H, W]` as `[B, H, W, C]`, in memory too.
 ///
 /// # Errors
-/// If `x` has fewer than two dimensions.
-pub fn transpose(x: &Tensor) -> Result<Tensor> {
-    let mut dims = x.dims().to_vec();
-    let (true, [.., rows, columns]) = (on_kernels(x), &mut dims[..]) else { return x.t()?.contiguous() };
-    let (tall, wide) = (*rows, *columns);
-    (*rows, *columns) = (wide, tall);
+/// If `x` hasn't four dimensions.
+pub fn channels_last(x: &Tensor) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
+    transpose(x, [channels, height * width], (batch, height, width, channels))
+}
+
+/// `[B, H, W, C]` as `[B, C, H, W]`, in memory too.
+///
+/// # Errors
+/// If `x` hasn't four dimensions.
+pub fn channels_first(x: &Tensor) -> Result<Tensor> {
+    let (batch, height, width, channels) = x.dims4()?;
+    transpose(x, [height * width, channels], (batch, channels, height, width))
+}
+
+/// The matrices `[rows, columns]` of `x` transposed, seen as `shape`.
+fn transpose(x: &Tensor, [rows, columns]: [usize; 2], shape: impl Into<Shape>) -> Result<Tensor> {
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(x) {
+        return crate::device::rearrange::transpose(x, [rows, columns], shape.into());
+    }
+    if !on_kernels(x) {
+        return x.reshape(((), rows, columns))?.t()?.contiguous()?.reshape(shape.into());
+    }
     let x = x.contiguous()?;
-    let y = computed(dims, [&x], |[x], y| rearrange::transpose(x, tall, wide, y))?;
+    let y = computed(shape, [&x], |[x], y| rearrange::transpose(x, rows, columns, y))?;
     let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {
-        gradient(x, [dy], |[dy], dx| rearrange::transpose(dy, wide, tall, dx))
+        gradient(x, [dy], |[dy], dx| rearrange::transpose(dy, columns, rows, dx))
     };
-    x.apply_op1(Node::of1("transpose", y, backward))
+    record1("transpose", y, &x, backward)
 }
 
 #[cfg(test)]
@@ -89,21 +109,23 @@ mod tests {
     use crate::oracle::{agrees, values};
 
     #[test]
-    fn both_agree_with_candles_own() -> Result<()> {
+    fn moves_agree_with_candles_own() -> Result<()> {
         let order = Order::new(&[3, 0, 4, 1, 2], &Device::Cpu)?;
-        agrees(&[&[3, 5, 4]], |x| reorder(&x[0], &order))?;
-        agrees(&[&[2, 3, 40, 33]], |x| transpose(&x[0]))?;
-        agrees(&[&[40, 33]], |x| transpose(&x[0].t()?))
+        agrees(&[&[3, 5, 4]], |x| reorder(&x[0], &order, (5, 3, 4)))?;
+        agrees(&[&[2, 40, 11, 3]], |x| channels_last(&x[0]))?;
+        agrees(&[&[2, 11, 3, 40]], |x| channels_first(&x[0]))?;
+        agrees(&[&[2, 3, 4, 5]], |x| channels_last(&x[0].transpose(1, 3)?))
     }
 
     #[test]
     fn an_order_and_its_inverse_change_nothing() -> Result<()> {
         let order = Order::new(&[3, 0, 4, 1, 2], &Device::Cpu)?;
         let x = values(&[2, 5, 3], 1)?;
-        let back = reorder(&reorder(&x, &order)?, &order.inverse()?)?;
+        let back = reorder(&reorder(&x, &order, (5, 2, 3))?, &order.inverse()?, (2, 5, 3))?;
         assert_eq!(back.flatten_all()?.to_vec1::<f32>()?, x.flatten_all()?.to_vec1::<f32>()?);
         assert!(Order::new(&[0, 0], &Device::Cpu).is_err() && Order::new(&[2, 0], &Device::Cpu).is_err());
-        assert!(reorder(&values(&[2, 4, 3], 1)?, &order).is_err());
+        assert!(reorder(&values(&[2, 4, 3], 1)?, &order, (2, 4, 3)).is_err());
+        assert!(reorder(&x, &order, (2, 4, 3)).is_err());
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Gradients of several backward passes, summed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use adautomix_ops::{accumulate, clip, scale, squared_norms};
+use adautomix_ops::{Tape, accumulate, clip, scale, squared_norms};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, TensorId};
 
@@ -18,13 +18,14 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Differentiates `weight · loss` and adds the gradients of `variables`, which are 0 for a weight of 0. What the pass
-    /// gives is returned too, for gradients at the pictures.
+    /// Differentiates `weight · loss`, which was recorded on `tape`, and adds the gradients of `variables`, which are 0 for a
+    /// weight of 0. What the pass gives is returned too, for gradients at the pictures.
     ///
     /// # Errors
     /// If the backward pass fails.
     pub fn backward(
         &mut self,
+        tape: Tape,
         loss: &Tensor,
         weight: f64,
         variables: &[(String, Tensor)],
@@ -35,18 +36,23 @@ impl Gradients {
             0.0 => (loss * loss.zeros_like()?)?,
             _ => (loss * weight)?,
         };
-        let store = weighted.backward()?;
+        let store = tape.backward(&weighted)?;
         self.add(&store, variables)?;
         Ok(store)
     }
 
     fn add(&mut self, store: &GradStore, variables: &[(String, Tensor)]) -> Result<()> {
-        let (mut known, mut new) = (Vec::new(), Vec::new());
+        let (mut known, mut new, mut given) = (Vec::new(), Vec::new(), HashSet::new());
         for (_, variable) in variables {
             let Some(gradient) = store.get(variable) else { continue };
             match self.by_variable.get(&variable.id()) {
                 Some(sum) => known.push((sum, gradient)),
-                None => new.push((variable.id(), gradient.detach().contiguous()?)),
+                None => {
+                    let gradient = gradient.detach().contiguous()?;
+                    // Two variables that are only added have one gradient, and sums are made in place.
+                    let own = if given.insert(gradient.id()) { gradient } else { gradient.copy()? };
+                    new.push((variable.id(), own));
+                }
             }
         }
         accumulate(&known)?;
@@ -113,12 +119,16 @@ mod tests {
         let variables =
             vec![("a".to_owned(), a.as_tensor().clone()), ("b".to_owned(), b.as_tensor().clone())];
         let mut gradients = Gradients::default();
-        gradients.backward(&a.sqr()?.sum_all()?, 1.0, &variables)?;
-        gradients.backward(&a.sum_all()?, 10.0, &variables)?;
+        let add = |gradients: &mut Gradients, loss: &dyn Fn() -> Result<Tensor>, weight| -> Result<()> {
+            let (tape, loss) = Tape::record(loss)?;
+            gradients.backward(tape, &loss, weight, &variables).map(drop)
+        };
+        add(&mut gradients, &|| Ok(a.sqr()?.sum_all()?), 1.0)?;
+        add(&mut gradients, &|| Ok(a.sum_all()?), 10.0)?;
         assert_eq!(gradients.get(&a).unwrap().to_vec1::<f32>()?, [12.0, 14.0]);
         let message = gradients.check(&variables).unwrap_err().to_string();
         assert!(message.starts_with("`b` has no gradient"), "{message}");
-        gradients.backward(&b.sum_all()?, 0.0, &variables)?;
+        add(&mut gradients, &|| Ok(b.sum_all()?), 0.0)?;
         gradients.check(&variables)?;
         assert_eq!(gradients.get(&b).unwrap().to_vec1::<f32>()?, [0.0]);
         gradients.clip(&variables, 20.0)?;

@@ -118,6 +118,7 @@ impl Optimizer {
 
 #[cfg(test)]
 mod tests {
+    use adautomix_ops::Tape;
     use candle_core::{Device, Var};
 
     use super::*;
@@ -134,7 +135,8 @@ mod tests {
             let mut optimizer = Optimizer::new(parameters.clone(), rule, decay)?;
             let mut gradients = Gradients::default();
             for (_, parameter) in &parameters {
-                gradients.backward(&(parameter - parameter)?.sum_all()?, 1.0, &parameters)?;
+                let (tape, loss) = Tape::record(|| (parameter - parameter)?.sum_all())?;
+                gradients.backward(tape, &loss, 1.0, &parameters)?;
             }
             let before = parameters[0].1.to_vec1::<f32>()?[0];
             optimizer.step(&gradients, 0.1)?;

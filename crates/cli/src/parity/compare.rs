@@ -1,5 +1,6 @@
 //! The pass rule: `max|got - want| <= atol + rtol max|want|`, the same shape, the same dtype, no NaN.
 
+use adautomix_ops::Tape;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
 
@@ -15,8 +16,8 @@ pub(crate) struct Worst {
     pub(crate) error: f64,
 }
 
-/// Compares all outputs and gradients that a case expects.
-pub(super) fn judge(case: &Case, outputs: &Outputs) -> Result<Worst> {
+/// Compares all outputs and gradients that a case expects; what gave the outputs is on the tape.
+pub(super) fn judge(case: &Case, tape: Tape, outputs: &Outputs) -> Result<Worst> {
     let mut worst = Worst { tensor: String::new(), error: 0.0 };
     let mut compare = |name: String, got: &Tensor| -> Result<()> {
         let want = case.expected(&name)?;
@@ -31,7 +32,7 @@ pub(super) fn judge(case: &Case, outputs: &Outputs) -> Result<Worst> {
     }
     let gradients = case.names("grad/");
     if !gradients.is_empty() {
-        let store = scalar(case, outputs)?.backward()?;
+        let store = tape.backward(&scalar(case, outputs)?)?;
         for name in gradients {
             let gradient = store.get(case.variable(&name)?);
             compare(format!("grad/{name}"), gradient.with_context(|| format!("`{name}` got no gradient"))?)?;

@@ -12,6 +12,7 @@ mod training;
 
 use std::path::{Path, PathBuf};
 
+use adautomix_ops::Tape;
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 
@@ -79,7 +80,8 @@ fn run(case: &Case) -> Result<Worst> {
     let Some(op) = op(&case.op) else {
         bail!("unknown op `{}`", case.op);
     };
-    compare::judge(case, &op(case)?)
+    let (tape, outputs) = Tape::record(|| op(case))?;
+    compare::judge(case, tape, &outputs)
 }
 
 fn op(name: &str) -> Option<Op> {

@@ -4,7 +4,7 @@ use adautomix_backbones::{
     Block, Classifier, Config, ConvNextConfig, Head, Pass, ResNetConfig, Stem, SwinConfig, VitConfig,
     is_buffer,
 };
-use adautomix_ops::{ConvSpec, Epilogue, Interpolation, Reduction};
+use adautomix_ops::{ConvSpec, Epilogue, Interpolation, Reduction, Tape, cross_entropy};
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -267,11 +267,14 @@ fn running_sums(weights: &FormulaWeights) -> Result<Outputs> {
 }
 
 fn backbone_grad(case: &Case) -> Result<Outputs> {
-    let passed = pass(case)?;
-    let labels = case.input("labels")?;
-    let smoothing = case.param("label_smoothing")?;
-    let loss = adautomix_ops::cross_entropy(&passed.logits, &labels, smoothing, Reduction::Mean)?;
-    let store = loss.backward()?;
+    let (tape, (passed, loss)) = Tape::record(|| -> Result<_> {
+        let passed = pass(case)?;
+        let labels = case.input("labels")?;
+        let smoothing = case.param("label_smoothing")?;
+        let loss = cross_entropy(&passed.logits, &labels, smoothing, Reduction::Mean)?;
+        Ok((passed, loss))
+    })?;
+    let store = tape.backward(&loss)?;
     let mut outputs = running_sums(&passed.weights)?;
 
     let (mut norms, mut projections) = (Vec::new(), Vec::new());

@@ -1,6 +1,6 @@
 //! What training does between passes: optimizers, clipping, schedules, the teacher's average.
 
-use adautomix_ops::squared_norms;
+use adautomix_ops::{Tape, squared_norms};
 use adautomix_training::{BeforeScope, Gradients, LearningRate, Momentum, Optimizer, Rule, Warmup};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor, Var};
@@ -79,7 +79,8 @@ fn lr_schedule(case: &Case) -> Result<Outputs> {
 fn gradients_of(variables: &[(String, Tensor)], gradients: &[Tensor]) -> Result<Gradients> {
     let mut store = Gradients::default();
     for ((_, variable), gradient) in variables.iter().zip(gradients) {
-        store.backward(&(variable * gradient)?.sum_all()?, 1.0, variables)?;
+        let (tape, loss) = Tape::record(|| (variable * gradient)?.sum_all())?;
+        store.backward(tape, &loss, 1.0, variables)?;
     }
     Ok(store)
 }

@@ -26,6 +26,7 @@ pub mod picture;
 pub mod pool;
 pub mod rearrange;
 pub mod resize;
+pub mod rows;
 pub mod softmax;
 #[cfg(feature = "cuda")]
 mod stream;
@@ -240,9 +241,14 @@ pub(crate) const KERNELS: &[&str] = &[
     "global_average_forward",
     "global_average_backward",
     "reorder",
+    "transpose",
     "resize",
     "resize_softmax",
     "map_softmax_backward",
+    "residual",
+    "add_bias",
+    "column_sums_partial",
+    "column_sums_finish",
     "sgd",
     "adamw",
     "average",

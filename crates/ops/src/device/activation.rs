@@ -3,7 +3,8 @@
 use adautomix_kernels::device::activation;
 use candle_core::{Result, Tensor};
 
-use super::{Node, Queue, fault};
+use super::{Queue, fault};
+use crate::node::record1;
 
 pub(crate) fn relu(x: &Tensor) -> Result<Tensor> {
     let (queue, x) = (Queue::of(x)?, x.contiguous()?);
@@ -15,7 +16,7 @@ pub(crate) fn relu(x: &Tensor) -> Result<Tensor> {
         activation::relu_backward(&queue, queue.span(y)?, queue.span(dy)?, to).map_err(fault)?;
         Ok(Some(dx))
     };
-    x.apply_op1(Node::of1("relu", result, backward))
+    record1("relu", result, &x, backward)
 }
 
 pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
@@ -28,5 +29,5 @@ pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
         activation::gelu_backward(&queue, queue.span(x)?, queue.span(dy)?, to).map_err(fault)?;
         Ok(Some(dx))
     };
-    x.apply_op1(Node::of1("gelu", result, backward))
+    record1("gelu", result, &x, backward)
 }

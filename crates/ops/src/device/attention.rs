@@ -3,7 +3,8 @@
 use adautomix_kernels::device::attention::{Attention as Kernel, Direction};
 use candle_core::{DType, Result, Tensor};
 
-use super::{Node, Queue, fault};
+use super::{Queue, fault};
+use crate::node::{record, record1};
 
 /// What the backward pass needs of the forward pass.
 struct Kept {
@@ -42,12 +43,12 @@ pub(crate) fn attention(
             let backward = move |qkv: &Tensor, _: &Tensor, dy: &Tensor| {
                 kept.backward(qkv, None, dy).map(|[dqkv, _]| dqkv)
             };
-            qkv.apply_op1(Node::of1("attention", result, backward))
+            record1("attention", result, &qkv, backward)
         }
         Some(bias) => {
             let backward =
                 move |[qkv, bias]: [&Tensor; 2], _: &Tensor, dy: &Tensor| kept.backward(qkv, Some(bias), dy);
-            qkv.apply_op2(&bias, Node::of2("attention", result, backward))
+            record("attention", result, [&qkv, &bias], backward)
         }
     }
 }

@@ -4,8 +4,9 @@ use adautomix_kernels::batch_norm::BatchNorm;
 use adautomix_kernels::device::batch_norm::{Gradients, Statistics};
 use candle_core::{Result, Tensor};
 
-use super::{Node, Queue, fault};
+use super::{Queue, fault};
 use crate::batch_norm::{Epilogue, Moments, sizes};
+use crate::node::record;
 
 pub(crate) fn batch_norm_train(
     x: &Tensor,
@@ -86,22 +87,13 @@ impl Normalisation {
                     self.backward(x, weight, y, dy, [x.track_op(), affine, false])?;
                 Ok([by_input, by_weight, by_bias])
             };
-            return x.apply_op3(&weight, &bias, Node::of3("batch_norm", result, backward));
+            return record("batch-norm", result, [&x, &weight, &bias], backward);
         };
-        // A node has three operands at most: scale and shift travel as one, `[2, C]`.
-        let affine = Tensor::stack(&[&weight, &bias], 0)?;
-        let backward = move |[x, affine, residual]: [&Tensor; 3], y: &Tensor, dy: &Tensor| {
-            let wanted = [x.track_op(), affine.track_op(), residual.track_op()];
-            let weight = affine.detach().narrow(0, 0, 1)?.flatten_all()?;
-            let [by_input, by_weight, by_bias, by_residual] =
-                self.backward(x, &weight, Some(y), dy, wanted)?;
-            let by_affine = match (by_weight, by_bias) {
-                (Some(by_weight), Some(by_bias)) => Some(Tensor::stack(&[by_weight, by_bias], 0)?),
-                _ => None,
-            };
-            Ok([by_input, by_affine, by_residual])
+        let backward = move |[x, weight, bias, residual]: [&Tensor; 4], y: &Tensor, dy: &Tensor| {
+            let affine = weight.track_op() || bias.track_op();
+            self.backward(x, weight, Some(y), dy, [x.track_op(), affine, residual.track_op()])
         };
-        x.apply_op3(&affine, &residual, Node::of3("batch_norm_add_relu", result, backward))
+        record("batch-norm", result, [&x, &weight, &bias, &residual], backward)
     }
 
     /// The gradients by input, scale, shift and residual; `wanted` says which, scale and shift together.

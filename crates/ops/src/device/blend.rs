@@ -3,7 +3,8 @@
 use adautomix_kernels::device::blend::{Blend, Uses, Weights};
 use candle_core::{Result, Tensor};
 
-use super::{Node, Queue, fault};
+use super::{Queue, fault};
+use crate::node::{record, record1};
 
 /// The sizes of a blend of `images` `[M, C, ..]`, and its result's shape.
 fn sizes(images: &Tensor, partners: &[Vec<u32>]) -> Result<(Blend, Vec<usize>)> {
@@ -34,7 +35,7 @@ pub(crate) fn mix_images(images: &Tensor, partners: &[Vec<u32>], mask: &Tensor) 
         }
         Ok([dimages, dmask])
     };
-    images.apply_op2(&mask, Node::of2("mix-images", result, backward))
+    record("mix-images", result, [&images, &mask], backward)
 }
 
 /// `weights` are `[B, N]`.
@@ -52,7 +53,7 @@ pub(crate) fn linear_mix(images: &Tensor, partners: &[Vec<u32>], weights: &[f32]
         by_images(&queue, blend, &partners, Weights::Constant(queue.span(&weights)?), dmixed, to)?;
         Ok(Some(dimages))
     };
-    images.apply_op1(Node::of1("linear-mix", result, backward))
+    record1("linear-mix", result, &images, backward)
 }
 
 /// Writes the gradient by the images to `to`.

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use adautomix_kernels::conv::Conv;
 use adautomix_kernels::device::convolution::{Convolutions, Direction, Math};
+use adautomix_kernels::device::rows::add_bias;
 use candle_core::{Result, Tensor};
 
-use super::{Node, Queue, fault};
+use super::{Queue, fault};
 use crate::cuda::Arithmetic;
+use crate::node::record;
 
 thread_local! {
     /// cuDNN with its plans, for each context that this thread has used.
@@ -25,14 +27,17 @@ pub(crate) fn set_arithmetic(arithmetic: Arithmetic) {
     DETERMINISTIC.store(arithmetic.deterministic, Ordering::Relaxed);
 }
 
-/// The convolution without its bias.
-pub(crate) fn conv2d(input: &Tensor, weight: &Tensor, conv: Conv) -> Result<Tensor> {
-    let (input, weight) = (input.contiguous()?, weight.contiguous()?);
+pub(crate) fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: Conv) -> Result<Tensor> {
+    let (queue, input, weight) = (Queue::of(input)?, input.contiguous()?, weight.contiguous()?);
+    let bias = bias.map(Tensor::contiguous).transpose()?;
     let [rows, columns] = conv.out();
-    let result = Queue::of(&input)?.fresh((conv.batch, conv.filters, rows, columns))?;
-    let to = result.span(&Queue::of(&input)?)?;
+    let result = queue.fresh((conv.batch, conv.filters, rows, columns))?;
+    let to = result.span(&queue)?;
     run(conv, Direction::Forward, [&input, &weight], to)?;
-    let backward = move |[input, weight]: [&Tensor; 2], _: &Tensor, dy: &Tensor| {
+    if let Some(bias) = &bias {
+        add_bias(&queue, to, queue.span(bias)?, rows * columns).map_err(fault)?;
+    }
+    let by_factors = move |input: &Tensor, weight: &Tensor, dy: &Tensor| -> Result<[Option<Tensor>; 2]> {
         let queue = Queue::of(input)?;
         let (by_input, to) = queue.fresh_if(input.track_op(), input.shape())?;
         to.map_or(Ok(()), |to| run(conv, Direction::Input, [weight, dy], to))?;
@@ -40,7 +45,16 @@ pub(crate) fn conv2d(input: &Tensor, weight: &Tensor, conv: Conv) -> Result<Tens
         to.map_or(Ok(()), |to| run(conv, Direction::Weight, [input, dy], to))?;
         Ok([by_input, by_weight])
     };
-    input.apply_op2(&weight, Node::of2("conv2d", result, backward))
+    let Some(bias) = bias else {
+        return record("conv2d", result, [&input, &weight], move |[input, weight], _, dy| {
+            by_factors(input, weight, dy)
+        });
+    };
+    record("conv2d", result, [&input, &weight, &bias], move |[input, weight, bias], _, dy| {
+        let [by_input, by_weight] = by_factors(input, weight, dy)?;
+        let by_bias = bias.track_op().then(|| dy.detach().sum((0, 2, 3))).transpose()?;
+        Ok([by_input, by_weight, by_bias])
+    })
 }
 
 fn run(

@@ -3,8 +3,9 @@
 use adautomix_kernels::device::softmax::{self, Target};
 use candle_core::{DType, Result, Tensor};
 
-use super::{Node, Queue, fault};
+use super::{Queue, fault};
 use crate::cross_entropy::Reduction;
+use crate::node::record1;
 
 /// Cross-entropy with classes `[B]`, of any integer type; the loss of a class that doesn't exist is NaN.
 pub(crate) fn cross_entropy(
@@ -56,5 +57,5 @@ fn apply(logits: &Tensor, wanted: Tensor, smoothing: f32, reduction: Reduction) 
         softmax::cross_entropy_backward(&queue, logits, wanted, smoothing, rows, slope, to).map_err(fault)?;
         Ok(Some(dlogits))
     };
-    logits.apply_op1(Node::of1("cross-entropy", result, backward))
+    record1("cross-entropy", result, &logits, backward)
 }

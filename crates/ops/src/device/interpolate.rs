@@ -4,7 +4,8 @@ use adautomix_kernels::device::resize::{Table, map_softmax_backward};
 use adautomix_kernels::resize::Resize;
 use candle_core::{Result, Tensor};
 
-use super::{Node, Queue, fault};
+use super::{Queue, fault};
+use crate::node::record1;
 
 pub(crate) fn resize(x: &Tensor, resize: Resize) -> Result<Tensor> {
     let (queue, x) = (Queue::of(x)?, x.contiguous()?);
@@ -13,7 +14,7 @@ pub(crate) fn resize(x: &Tensor, resize: Resize) -> Result<Tensor> {
     let (words, to) = (queue.words(&table.words)?, result.span(&queue)?);
     table.apply(&queue, queue.span(&words)?, batch * channels, queue.span(&x)?, to).map_err(fault)?;
     let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| adjoint(x, &resize, dy).map(Some);
-    x.apply_op1(Node::of1("resize", result, backward))
+    record1("resize", result, &x, backward)
 }
 
 pub(crate) fn upsample_softmax(x: &Tensor, resize: Resize) -> Result<Tensor> {
@@ -29,7 +30,7 @@ pub(crate) fn upsample_softmax(x: &Tensor, resize: Resize) -> Result<Tensor> {
         map_softmax_backward(&queue, sizes, queue.span(y)?, queue.span(dy)?, to).map_err(fault)?;
         adjoint(x, &resize, &inner).map(Some)
     };
-    x.apply_op1(Node::of1("upsample-softmax", result, backward))
+    record1("upsample-softmax", result, &x, backward)
 }
 
 fn fresh(queue: &Queue, x: &Tensor, resize: &Resize) -> Result<super::Fresh> {

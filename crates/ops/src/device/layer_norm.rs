@@ -3,7 +3,8 @@
 use adautomix_kernels::device::layer_norm::{LayerNorm, Moments};
 use candle_core::{Result, Tensor};
 
-use super::{Node, Queue, fault};
+use super::{Queue, fault};
+use crate::node::record;
 
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let queue = Queue::of(x)?;
@@ -35,5 +36,5 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -
             .map_err(fault)?;
         Ok([dx, Some(by_weight), Some(by_bias)])
     };
-    x.apply_op3(&weight, &bias, Node::of3("layer-norm", result, backward))
+    record("layer-norm", result, [&x, &weight, &bias], backward)
 }

@@ -4,8 +4,9 @@ use adautomix_kernels::device::blend::Uses;
 use adautomix_kernels::device::mask_attention::{MaskAttention as Kernel, Slopes};
 use candle_core::{Result, Tensor};
 
-use super::{Node, Queue, fault};
+use super::{Queue, fault};
 use crate::mask_attention::MaskAttention;
+use crate::node::{record, record1};
 
 /// The attention with what the backward pass needs of the forward pass.
 struct Kept {
@@ -26,13 +27,13 @@ pub(crate) fn mask_attention(base: &Tensor, shift: Option<&Tensor>, spec: MaskAt
             let backward = move |base: &Tensor, planes: &Tensor, dplanes: &Tensor| {
                 kept.backward(base, None, planes, dplanes).map(|[dbase, _]| dbase)
             };
-            base.apply_op1(Node::of1("mask-attention", result, backward))
+            record1("mask-attention", result, &base, backward)
         }
         Some(shift) => {
             let backward = move |[base, shift]: [&Tensor; 2], planes: &Tensor, dplanes: &Tensor| {
                 kept.backward(base, Some(shift), planes, dplanes)
             };
-            base.apply_op2(&shift, Node::of2("mask-attention", result, backward))
+            record("mask-attention", result, [&base, &shift], backward)
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod mask_attention;
 pub(crate) mod pictures;
 pub(crate) mod pool;
 pub(crate) mod rearrange;
+pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 pub(crate) mod update;
@@ -31,7 +32,7 @@ use {
     candle_core::cuda_backend::{CudaStorage, CudaStorageSlice, cudarc::driver::DevicePtr},
 };
 
-pub(crate) use crate::node::{Fresh, Node};
+pub(crate) use crate::node::Fresh;
 
 /// Whether operations on this tensor are launched: `f32`, on a CUDA device, or on the processor in a test that emulates.
 pub(crate) fn takes(tensor: &Tensor) -> bool {

@@ -4,7 +4,8 @@ use adautomix_kernels::device::pool;
 use adautomix_kernels::pool::Window;
 use candle_core::{DType, Result, Tensor};
 
-use super::{Node, Queue, fault};
+use super::{Queue, fault};
+use crate::node::record1;
 
 /// `window` fits `x`.
 pub(crate) fn max_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
@@ -22,7 +23,7 @@ pub(crate) fn max_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
         window.device_max_backward(&queue, maps, cells, dy, to).map_err(fault)?;
         Ok(Some(dx))
     };
-    x.apply_op1(Node::of1("max-pool2d", result, backward))
+    record1("max-pool2d", result, &x, backward)
 }
 
 pub(crate) fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
@@ -37,5 +38,5 @@ pub(crate) fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
         pool::global_average_backward(&queue, height * width, queue.span(dy)?, to).map_err(fault)?;
         Ok(Some(dx))
     };
-    x.apply_op1(Node::of1("global-avg-pool", result, backward))
+    record1("global-avg-pool", result, &x, backward)
 }

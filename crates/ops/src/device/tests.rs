@@ -1,6 +1,7 @@
 //! Every operation with its kernels emulated, against its composition in double precision.
 
 use adautomix_kernels::device::Emulator;
+use adautomix_kernels::device::rows::add_bias;
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::emulated;
@@ -193,7 +194,42 @@ fn mask_attentions() -> Result<()> {
 #[test]
 fn orders_of_tokens() -> Result<()> {
     let order = Order::new(&[3, 0, 4, 1, 2], &Device::Cpu)?;
-    check(&["reorder"], &[&[3, 5, 70]], |x| reorder(&x[0], &order))
+    check(&["reorder"], &[&[3, 5, 70]], |x| reorder(&x[0], &order, (5, 3, 70)))
+}
+
+#[test]
+fn matrices_transposed() -> Result<()> {
+    // Less than a tile, whole tiles, and tiles with an edge.
+    for [channels, height, width] in [[3, 2, 5], [64, 8, 4], [40, 7, 9]] {
+        check(&["transpose"], &[&[3, channels, height, width]], |x| channels_last(&x[0]))?;
+        check(&["transpose"], &[&[3, height, width, channels]], |x| channels_first(&x[0]))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn residual_branches() -> Result<()> {
+    // More rows than a slice has, and more channels than a block has threads.
+    let samples = vec![0.5, 0.0, 2.0];
+    check(&["residual"], &[&[3, 4, 70], &[3, 4, 70]], |x| residual(&x[0], &x[1], None, None))?;
+    check(&["residual"], &[&[3, 4, 70], &[3, 4, 70]], |x| {
+        residual(&x[0], &x[1], None, Some(samples.clone()))
+    })?;
+    let kernels = &["residual", "column_sums_partial", "column_sums_finish"];
+    for [rows, width] in [[70, 9], [2, 300]] {
+        check(kernels, &[&[3, rows, width], &[3, rows, width], &[width]], |x| {
+            residual(&x[0], &x[1], Some(&x[2]), Some(samples.clone()))
+        })?;
+    }
+    check(kernels, &[&[3, 6], &[3, 6], &[6]], |x| residual(&x[0], &x[1], Some(&x[2]), None))
+}
+
+#[test]
+fn fully_connected() -> Result<()> {
+    check(&["add_bias", "column_sums_partial"], &[&[70, 3, 9], &[5, 9], &[5]], |x| {
+        linear(&x[0], &x[1], Some(&x[2]))
+    })?;
+    check(&[], &[&[4, 9], &[5, 9]], |x| linear(&x[0], &x[1], None))
 }
 
 #[test]
@@ -280,6 +316,19 @@ fn what_does_not_fit_is_refused() -> Result<()> {
         assert!(sgd_steps(&[trained], sgd).is_err());
         let double = values(&[2, 3, 2, 2], 3)?.to_dtype(DType::F64)?;
         assert!(batch_norm_train(&x, &double, &double, 1e-5, Epilogue::None).is_err());
+        Ok(())
+    })
+}
+
+#[test]
+fn biases_of_maps() -> Result<()> {
+    emulated(|| {
+        let (map, bias) = (values(&[2, 3, 4, 5], 1)?, values(&[3], 2)?);
+        let expected = map.broadcast_add(&bias.reshape((1, 3, 1, 1))?)?;
+        let queue = super::Queue::of(&map)?;
+        add_bias(&queue, queue.span(&map)?, queue.span(&bias)?, 20).map_err(super::fault)?;
+        assert_eq!(map.flatten_all()?.to_vec1::<f32>()?, expected.flatten_all()?.to_vec1::<f32>()?);
+        assert!(add_bias(&queue, queue.span(&map)?, queue.span(&bias)?, 7).is_err());
         Ok(())
     })
 }

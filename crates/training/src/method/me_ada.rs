@@ -8,6 +8,7 @@
 use adautomix_backbones::{Classifier, Head, Pass};
 use adautomix_datasets::{Crop, Normalize, Picture, Transform, View};
 use adautomix_losses::{ce, entropy};
+use adautomix_ops::Tape;
 use adautomix_random::Key;
 use adautomix_recipes::{self as recipes, Recipe};
 use candle_core::{DType, Device, Tensor, Var};
@@ -104,12 +105,14 @@ pub fn ascend(
     let mut moved = images.detach();
     for _ in 0..settings.ascent_steps {
         let variable = Var::from_tensor(&moved)?;
-        let pooled = features(&variable)?.pooled;
-        let logits = classifier.logits(&pooled, Head::OneHot)?;
-        let cost = ((pooled - &origin)?.sqr()?.sum_all()? * (0.5 / batch))?;
-        let gain = (ce(&logits, labels)? + (entropy(&logits)? * settings.entropy_weight)?)?;
-        let objective = (gain - (cost * settings.transport_weight)?)?;
-        let gradients = objective.backward()?;
+        let (tape, objective) = Tape::record(|| {
+            let pooled = features(&variable)?.pooled;
+            let logits = classifier.logits(&pooled, Head::OneHot)?;
+            let cost = ((pooled - &origin)?.sqr()?.sum_all()? * (0.5 / batch))?;
+            let gain = (ce(&logits, labels)? + (entropy(&logits)? * settings.entropy_weight)?)?;
+            gain - (cost * settings.transport_weight)?
+        })?;
+        let gradients = tape.backward(&objective)?;
         let Some(gradient) = gradients.get(&variable) else {
             return Err(Error::NoGradient { variable: "images".to_owned(), found: "no gradient" });
         };
@@ -136,12 +139,15 @@ impl Method for MeAda {
             self.memory.append(&bytes::pictures(&moved, &self.normalize)?, labels)?;
         }
         let mut pass = Passes::new(self.drop_path, draws).train();
-        let pooled = self.student.backbone().features(&learned.images, &mut pass)?.pooled;
-        let logits = self.student.trained.logits(&pooled, Head::OneHot)?;
-        let loss = ce(&logits, &learned.labels)?;
+        let (tape, (logits, loss)) = Tape::record(|| -> Result<_> {
+            let pooled = self.student.backbone().features(&learned.images, &mut pass)?.pooled;
+            let logits = self.student.trained.logits(&pooled, Head::OneHot)?;
+            let loss = ce(&logits, &learned.labels)?;
+            Ok((logits, loss))
+        })?;
         let clean = ce(&logits.detach().narrow(0, 0, inputs.labels.len())?, &inputs.labels)?;
         pass.commit(1)?;
-        gradients.backward(&loss, 1.0, &self.student.parameters.weights())?;
+        gradients.backward(tape, &loss, 1.0, &self.student.parameters.weights())?;
         Ok(vec![
             ("loss", Measured::of(&loss)?),
             ("clean", Measured::of(&clean)?),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use adautomix_backbones::{Backbone, Classifier, Head, Pass};
 use adautomix_losses::{batch_mean, binary_of_softmax, mix_targets, soft_ce};
 use adautomix_mixing::{self as mixing, Mixer, Need, Place, Plan, Targets, View, registry};
+use adautomix_ops::Tape;
 use adautomix_random::Key;
 use adautomix_recipes::{LabelWeights, Loss, LossName, Method as MethodRecipe, Recipe};
 use candle_core::{DType, Device, Tensor};
@@ -71,8 +72,8 @@ impl Mixed {
         &self.student
     }
 
-    /// The network's answer to the batch as `plan` mixes it, with a graph, and what there is to log. What the plan looks at
-    /// is computed before; `previous` is what the step before left ([`View::previous`]).
+    /// The network's answer to the batch as `plan` mixes it, on the open tape, and what there is to log. What the plan looks
+    /// at is computed before; `previous` is what the step before left ([`View::previous`]).
     pub(super) fn answer(
         &self,
         inputs: &Inputs,
@@ -207,8 +208,8 @@ impl Method for Mixed {
         gradients: &mut Gradients,
     ) -> Result<Losses> {
         let plan = self.plan(inputs, draws)?;
-        let (answer, losses) = self.answer(inputs, &*plan, None, draws, gradients)?;
-        gradients.backward(&answer.loss, 1.0, &self.student.parameters.weights())?;
+        let (tape, (answer, losses)) = Tape::record(|| self.answer(inputs, &*plan, None, draws, gradients))?;
+        gradients.backward(tape, &answer.loss, 1.0, &self.student.parameters.weights())?;
         Ok(losses)
     }
 

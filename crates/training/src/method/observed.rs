@@ -2,7 +2,7 @@
 
 use adautomix_backbones::{self as backbones, Backbone, Head, Pass};
 use adautomix_mixing::{Need, Normalisation, Plan, View};
-use adautomix_ops::{Interpolation, interpolate};
+use adautomix_ops::{Interpolation, Tape, interpolate};
 use adautomix_recipes::{Loss, Recipe};
 use candle_core::{Device, Tensor, Var};
 
@@ -109,9 +109,11 @@ impl Observer {
     /// The gradient of the loss at the unmixed pictures, of the network in evaluation mode, whose weights it leaves alone.
     fn gradient(&self, student: &Network, inputs: &Inputs) -> Result<Tensor> {
         let images = Var::from_tensor(&inputs.images)?;
-        let pooled = student.fixed.backbone.features(&images, &mut Pass::eval())?.pooled;
-        let loss = self.unmixed(&student.fixed.logits(&pooled, Head::OneHot)?, &inputs.labels)?;
-        at(&loss.backward()?, &images)
+        let (tape, loss) = Tape::record(|| {
+            let pooled = student.fixed.backbone.features(&images, &mut Pass::eval())?.pooled;
+            self.unmixed(&student.fixed.logits(&pooled, Head::OneHot)?, &inputs.labels)
+        })?;
+        at(&tape.backward(&loss)?, &images)
     }
 
     /// The weighted loss of the unmixed pictures in training mode, and its gradient at them.
@@ -124,10 +126,13 @@ impl Observer {
     ) -> Result<(Measured, Tensor)> {
         let images = Var::from_tensor(&inputs.images)?;
         let mut pass = passes.train();
-        let pooled = student.backbone().features(&images, &mut pass)?.pooled;
-        let clean = self.unmixed(&student.trained.logits(&pooled, Head::OneHot)?, &inputs.labels)?;
+        let (tape, clean) = Tape::record(|| {
+            let pooled = student.backbone().features(&images, &mut pass)?.pooled;
+            self.unmixed(&student.trained.logits(&pooled, Head::OneHot)?, &inputs.labels)
+        })?;
         pass.commit(1)?;
-        let store = gradients.backward(&clean, self.loss.clean_weight, &student.parameters.weights())?;
+        let store =
+            gradients.backward(tape, &clean, self.loss.clean_weight, &student.parameters.weights())?;
         Ok((Measured::of(&clean)?, at(&store, &images)?))
     }
 

@@ -6,7 +6,7 @@ use adautomix_backbones::{Classifier, Linear};
 use adautomix_losses::soft_ce;
 use adautomix_mixing::recursivemix::{RecursiveMix, RecursiveMixPlan, sources};
 use adautomix_mixing::registry;
-use adautomix_ops::{overwrite, roi_align};
+use adautomix_ops::{Tape, overwrite, roi_align};
 use adautomix_random::Key;
 use adautomix_recipes::Recipe;
 use candle_core::{DType, Device, Tensor};
@@ -76,8 +76,12 @@ impl Method for Recursive {
     ) -> Result<Losses> {
         let (_, _, height, width) = inputs.images.dims4()?;
         let plan = self.mixer.draw(height, width, &mut draws.rng());
-        let (answer, mut losses) = self.step.answer(inputs, &plan, self.history.view()?, draws, gradients)?;
-        let (term, weight, consistency) = match self.consistency(&answer, &plan)? {
+        let (tape, (answer, mut losses, consistency)) = Tape::record(|| -> Result<_> {
+            let (answer, losses) = self.step.answer(inputs, &plan, self.history.view()?, draws, gradients)?;
+            let consistency = self.consistency(&answer, &plan)?;
+            Ok((answer, losses, consistency))
+        })?;
+        let (term, weight, consistency) = match consistency {
             Some((loss, weight)) => (loss.clone(), weight, Measured::of(&loss)?),
             // Without a box the layer has a gradient all the same: that of a loss of 0.
             None => ((self.layer.weight().sum_all()? + self.layer.bias().sum_all()?)?, 0.0, 0.0.into()),
@@ -88,7 +92,7 @@ impl Method for Recursive {
         losses.push(("consistency", consistency));
         let mut weights = self.step.student().parameters.weights();
         weights.extend(self.layer_parameters.weights());
-        gradients.backward(&loss, 1.0, &weights)?;
+        gradients.backward(tape, &loss, 1.0, &weights)?;
         // Unsmoothed, since what is made of it will be smoothed.
         let target = self.step.target(&inputs.labels, &answer.targets, 0.0, loss.device())?;
         self.history.remember(&answer.mixed, &target, &answer.logits)?;

@@ -11,7 +11,7 @@ mod relax;
 use adautomix_backbones::{Classifier, Head, Pass};
 use adautomix_datasets::{Change, Normalize, View};
 use adautomix_losses::ce;
-use adautomix_ops::{overwrite, squared_norms};
+use adautomix_ops::{Tape, overwrite, squared_norms};
 use adautomix_random::Key;
 use adautomix_recipes::{self as recipes, Recipe};
 use candle_core::backprop::GradStore;
@@ -78,9 +78,9 @@ impl Dada {
             (0..count).map(|_| values.changes(self.operations[chosen], chosen, applied, rng)).collect();
         let training = self.augmented(&part(inputs, 0, count)?, &changes)?;
         let mut pass = Passes::new(self.drop_path, draws).train();
-        let loss = loss(&self.student.trained, &training.images, &training.labels, &mut pass)?;
+        let (tape, loss) = loss(&self.student.trained, &training.images, &training.labels, &mut pass)?;
         pass.commit(1)?;
-        let step = gradients.backward(&loss, 1.0, &self.student.parameters.weights())?;
+        let step = gradients.backward(tape, &loss, 1.0, &self.student.parameters.weights())?;
         // A picture alone has no other to be judged by.
         if count < inputs.labels.len() {
             let validation = part(inputs, count, inputs.labels.len() - count)?;
@@ -112,15 +112,16 @@ impl Dada {
             Ok(())
         };
         moved(step, -self.rate)?;
-        let ahead = loss(&self.student.trained, &validation.images, &validation.labels, &mut Pass::train())?
-            .backward()?;
+        let (tape, beyond) =
+            loss(&self.student.trained, &validation.images, &validation.labels, &mut Pass::train())?;
+        let ahead = tape.backward(&beyond)?;
         let gradients: Vec<_> = weights.iter().filter_map(|(_, weight)| ahead.get(weight)).collect();
         let epsilon = 0.01 / squared_norms(&gradients)?.iter().sum::<f64>().sqrt().max(1e-12);
         let side = |length: f64| -> Result<[f64; 2]> {
             moved(&ahead, length)?;
             let images = Var::from_tensor(&training.images)?;
-            let loss = loss(&self.student.fixed, &images, &training.labels, &mut Pass::train())?;
-            let store = loss.backward()?;
+            let (tape, loss) = loss(&self.student.fixed, &images, &training.labels, &mut Pass::train())?;
+            let store = tape.backward(&loss)?;
             let along = store.get(&images).map(|g| g.sum_all()?.to_scalar::<f32>()).transpose()?;
             Ok([loss.to_scalar::<f32>()?, along.unwrap_or(0.0)].map(f64::from))
         };
@@ -171,9 +172,11 @@ fn part(inputs: &Inputs, from: usize, count: usize) -> Result<Inputs> {
     Ok(Inputs { images, labels: inputs.labels[from..from + count].to_vec() })
 }
 
-fn loss(classifier: &Classifier, images: &Tensor, labels: &[u32], pass: &mut Pass) -> Result<Tensor> {
-    let pooled = classifier.backbone.features(images, pass)?.pooled;
-    Ok(ce(&classifier.logits(&pooled, Head::OneHot)?, labels)?)
+fn loss(classifier: &Classifier, images: &Tensor, labels: &[u32], pass: &mut Pass) -> Result<(Tape, Tensor)> {
+    Tape::record(|| {
+        let pooled = classifier.backbone.features(images, pass)?.pooled;
+        Ok(ce(&classifier.logits(&pooled, Head::OneHot)?, labels)?)
+    })
 }
 
 impl Method for Dada {
@@ -189,9 +192,9 @@ impl Method for Dada {
         } else {
             let augmented = self.by_policy(&self.policy.values()?, inputs, draws)?;
             let mut pass = Passes::new(self.drop_path, draws).train();
-            let loss = loss(&self.student.trained, &augmented.images, &augmented.labels, &mut pass)?;
+            let (tape, loss) = loss(&self.student.trained, &augmented.images, &augmented.labels, &mut pass)?;
             pass.commit(1)?;
-            gradients.backward(&loss, 1.0, &self.student.parameters.weights())?;
+            gradients.backward(tape, &loss, 1.0, &self.student.parameters.weights())?;
             loss
         };
         let entropy = self.policy.values()?.entropy();
@@ -232,7 +235,8 @@ mod tests {
 
     fn gradient(method: &Dada, inputs: &Inputs) -> GradStore {
         let trained = &method.student.trained;
-        loss(trained, &inputs.images, &inputs.labels, &mut Pass::train()).unwrap().backward().unwrap()
+        let (tape, loss) = loss(trained, &inputs.images, &inputs.labels, &mut Pass::train()).unwrap();
+        tape.backward(&loss).unwrap()
     }
 
     /// The objective of the policy differentiated by hand: minus the gradient of `validation` after a step on `training`, times that of

@@ -13,7 +13,7 @@ mod tests;
 use adautomix_backbones::{Classifier, Head, Pass};
 use adautomix_losses::{self as losses, Components, Objective, SmoothingMode, gather_labels};
 use adautomix_mixing::{DrawPair, MaskMaker, apply_margin};
-use adautomix_ops::{linear_mix, mix_images};
+use adautomix_ops::{Tape, linear_mix, mix_images};
 use adautomix_random::{Key, Purpose};
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -121,37 +121,46 @@ impl Learned {
         let stage = config.feature_stage;
         let feature = self.teacher.fixed.backbone.mixing_map(stage, &features.stages[stage])?.detach();
         drop(features);
-        let masks_of = self.generator.look(&feature, true)?;
-        let masks = masks_of(&draws.generator)?;
-        let classifier_masks = masks_of(&draws.classifier)?.detach();
-        let classifier_masks =
-            apply_margin(&classifier_masks, &draws.classifier.lambdas, config.margin, config.margin_rule(n))?;
-        let blend = mix_images(images, &draws.classifier.partners, &classifier_masks)?.detach();
-        let challenge = mix_images(images, &draws.generator.partners, &masks)?;
-        let (amce_mb_teacher, cosine) =
-            self.teacher_losses(inputs, draws, &challenge, clean_logits.as_ref(), passes)?;
-        if config.objective == Objective::Published && config.compares_with_plain() {
-            plain.commit(n)?;
-        }
-        let (clean, mce, amce_bb) = self.train_student(inputs, draws, &blend, passes, gradients)?;
-        let amce_mb_student = match config.objective {
-            Objective::Paper => Some(self.student_as_adversary(inputs, draws, &challenge, passes)?),
-            Objective::Published => None,
-        };
-        let components = Components { amce_bb, mce, clean, amce_mb_student, amce_mb_teacher, cosine };
-        let (generator, mask_loss) = self.descend(&components, &masks, draws, step)?;
+        // The generator's part; what trains the student in the middle of it has tapes of its own.
+        let (tape, (generator, iteration)) = Tape::record(|| -> Result<_> {
+            let masks_of = self.generator.look(&feature, true)?;
+            let masks = masks_of(&draws.generator)?;
+            let (_, classifier_masks) = Tape::record(|| masks_of(&draws.classifier))?;
+            let classifier_masks = apply_margin(
+                &classifier_masks.detach(),
+                &draws.classifier.lambdas,
+                config.margin,
+                config.margin_rule(n),
+            )?;
+            let blend = mix_images(images, &draws.classifier.partners, &classifier_masks)?.detach();
+            let challenge = mix_images(images, &draws.generator.partners, &masks)?;
+            let (amce_mb_teacher, cosine) =
+                self.teacher_losses(inputs, draws, &challenge, clean_logits.as_ref(), passes)?;
+            if config.objective == Objective::Published && config.compares_with_plain() {
+                plain.commit(n)?;
+            }
+            let (clean, mce, amce_bb) = self.train_student(inputs, draws, &blend, passes, gradients)?;
+            let amce_mb_student = match config.objective {
+                Objective::Paper => Some(self.student_as_adversary(inputs, draws, &challenge, passes)?),
+                Objective::Published => None,
+            };
+            let components = Components { amce_bb, mce, clean, amce_mb_student, amce_mb_teacher, cosine };
+            let (generator, mask_loss) = self.descend(&components, &masks, draws, step)?;
+            let iteration = Iteration {
+                classifier: components.classifier(config.classifier_weights(n))?,
+                mask_loss: mask_loss.map(|loss| loss.detach()),
+                generator: generator.detach(),
+                components: detached(components),
+                feature,
+                generator_mix: (masks.detach(), challenge.detach()),
+                classifier_mix: (classifier_masks, blend),
+            };
+            Ok((generator, iteration))
+        })?;
         if self.trains_generator(step, passes.draws()) {
-            gradients.backward(&generator, 1.0, &self.generator_parameters.weights())?;
+            gradients.backward(tape, &generator, 1.0, &self.generator_parameters.weights())?;
         }
-        Ok(Iteration {
-            classifier: components.classifier(config.classifier_weights(n))?,
-            mask_loss: mask_loss.map(|loss| loss.detach()),
-            generator: generator.detach(),
-            components: detached(components),
-            feature,
-            generator_mix: (masks.detach(), challenge.detach()),
-            classifier_mix: (classifier_masks, blend),
-        })
+        Ok(iteration)
     }
 
     /// What the generator descends at a step, and the loss of its masks in it.
@@ -214,10 +223,12 @@ impl Learned {
         let mut descend =
             |images: &Tensor, head: Head, weight: f64, loss: &dyn Fn(&Tensor) -> _| -> Result<Tensor> {
                 let mut pass = passes.train();
-                let pooled = self.student.backbone().features(images, &mut pass)?.pooled;
-                let loss: Tensor = loss(&self.student.trained.logits(&pooled, head)?)?;
+                let (tape, loss): (_, Tensor) = Tape::record(|| {
+                    let pooled = self.student.backbone().features(images, &mut pass)?.pooled;
+                    loss(&self.student.trained.logits(&pooled, head)?)
+                })?;
                 pass.commit(1)?;
-                gradients.backward(&loss, weight, &weights)?;
+                gradients.backward(tape, &loss, weight, &weights)?;
                 Ok(loss.detach())
             };
         let clean = if no_plain {

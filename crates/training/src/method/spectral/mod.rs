@@ -10,7 +10,7 @@ mod sensitivity;
 
 use adautomix_backbones::{Classifier, Head, Pass};
 use adautomix_losses::{ce, jensen_shannon};
-use adautomix_ops::overwrite;
+use adautomix_ops::{Tape, overwrite};
 use adautomix_random::Key;
 use adautomix_recipes::{self as recipes, Recipe};
 use candle_core::{Device, Tensor, Var};
@@ -135,8 +135,10 @@ impl SpectralMixup {
         let start = Tensor::from_vec(drawn, (labels.len(), 1, 1, 1), sensitivity.device())?;
         let strengths = Var::from_tensor(&start.clamp(low, high)?)?;
         for _ in 0..self.settings.ascent_steps {
-            let loss = ce(&self.logits(&self.blend(pairs, sensitivity, &strengths)?)?, labels)?;
-            let gradients = loss.backward()?;
+            let (tape, loss) = Tape::record(|| -> Result<_> {
+                Ok(ce(&self.logits(&self.blend(pairs, sensitivity, &strengths)?)?, labels)?)
+            })?;
+            let gradients = tape.backward(&loss)?;
             let Some(gradient) = gradients.get(&strengths) else {
                 return Err(Error::NoGradient { variable: "strengths".to_owned(), found: "no gradient" });
             };
@@ -180,10 +182,13 @@ impl Method for SpectralMixup {
             pass.commit(1)?;
             Ok(self.student.trained.logits(&pooled, Head::OneHot)?)
         };
-        let (plain, blended) = (logits(images)?, logits(&blends)?);
-        let (clean, divergence) = (ce(&plain, labels)?, jensen_shannon(&plain, &blended)?);
+        let (tape, (blended, clean, divergence)) = Tape::record(|| -> Result<_> {
+            let (plain, blended) = (logits(images)?, logits(&blends)?);
+            let (clean, divergence) = (ce(&plain, labels)?, jensen_shannon(&plain, &blended)?);
+            Ok((blended, clean, divergence))
+        })?;
         let loss = (&clean + (&divergence * self.settings.consistency_weight)?)?;
-        gradients.backward(&loss, 1.0, &self.student.parameters.weights())?;
+        gradients.backward(tape, &loss, 1.0, &self.student.parameters.weights())?;
         Ok(vec![
             ("loss", Measured::of(&loss)?),
             ("clean", Measured::of(&clean)?),
