@@ -133,18 +133,15 @@ impl Tape {
             let operands: Vec<&Tensor> = entry.operands.iter().collect();
             let gradients = (entry.backward)(&operands, &entry.result.detach(), &detached(&dy)?)?;
             for (operand, gradient) in operands.into_iter().zip(gradients) {
-                match gradient {
-                    None => {}
-                    Some(gradient) if operand.is_variable() => {
-                        self.add(&mut store, operand.id(), &gradient)?
-                    }
-                    Some(gradient) => {
-                        // An operation of candle's: down to the next leaves.
-                        let below = seed(operand, gradient)?.backward()?;
-                        for &id in below.get_ids() {
-                            below.get_id(id).map_or(Ok(()), |gradient| self.add(&mut store, id, gradient))?;
-                        }
-                    }
+                let Some(gradient) = gradient else { continue };
+                if operand.is_variable() {
+                    self.add(&mut store, operand.id(), &gradient)?;
+                    continue;
+                }
+                // An operation of candle's: down to the next leaves.
+                let below = seed(operand, gradient)?.backward()?;
+                for &id in below.get_ids() {
+                    below.get_id(id).map_or(Ok(()), |gradient| self.add(&mut store, id, gradient))?;
                 }
             }
         }

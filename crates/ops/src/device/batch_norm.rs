@@ -87,13 +87,13 @@ impl Normalisation {
                     self.backward(x, weight, y, dy, [x.track_op(), affine, false])?;
                 Ok([by_input, by_weight, by_bias])
             };
-            return record("batch-norm", result, [&x, &weight, &bias], backward);
+            return record("batch-norm", result, [x, &weight, &bias], backward);
         };
         let backward = move |[x, weight, bias, residual]: [&Tensor; 4], y: &Tensor, dy: &Tensor| {
             let affine = weight.track_op() || bias.track_op();
             self.backward(x, weight, Some(y), dy, [x.track_op(), affine, residual.track_op()])
         };
-        record("batch-norm", result, [&x, &weight, &bias, &residual], backward)
+        record("batch-norm", result, [x, &weight, &bias, &residual], backward)
     }
 
     /// The gradients by input, scale, shift and residual; `wanted` says which, scale and shift together.
