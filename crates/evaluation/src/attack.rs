@@ -1,7 +1,7 @@
 //! Pictures changed so that a network errs: FGSM (Goodfellow et al., ICLR 2015) and PGD (Madry et al., ICLR 2018).
 
 use adautomix_backbones::{Classifier, Head, Pass};
-use adautomix_ops::{Reduction, cross_entropy};
+use adautomix_ops::{Reduction, Tape, cross_entropy};
 use candle_core::{Tensor, Var};
 
 use crate::{Error, Result};
@@ -107,10 +107,12 @@ pub fn pgd(
 /// If the shapes don't fit, or the loss doesn't depend on the images.
 pub fn gradient(classifier: &Classifier, head: Head, images: &Tensor, labels: &[u32]) -> Result<Tensor> {
     let variable = Var::from_tensor(&images.detach())?;
-    let pooled = classifier.backbone.features(&variable, &mut Pass::eval())?.pooled;
     let labels = Tensor::new(labels, images.device())?;
-    let loss = cross_entropy(&classifier.logits(&pooled, head)?, &labels, 0.0, Reduction::Mean)?;
-    let gradients = loss.backward()?;
+    let (tape, loss) = Tape::record(|| {
+        let pooled = classifier.backbone.features(&variable, &mut Pass::eval())?.pooled;
+        cross_entropy(&classifier.logits(&pooled, head)?, &labels, 0.0, Reduction::Mean)
+    })?;
+    let gradients = tape.backward(&loss)?;
     Ok(gradients.get(&variable).ok_or(Error::NoGradient)?.detach())
 }
 
