@@ -1,8 +1,9 @@
 //! `cargo xtask tidy`: what the compiler doesn't check. Also a test, so that plain `cargo test` runs it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use adautomix_recipes::Library;
 use anyhow::{Context, Result};
@@ -45,6 +46,29 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xtask", &["recipes"]),
 ];
 
+/// What may lie at the top of the repository.
+const TOP: &[&str] = &[
+    ".cargo",
+    ".ci",
+    ".gitignore",
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "bench",
+    "clippy.toml",
+    "crates",
+    "data",
+    "docs",
+    "fuzz",
+    "rust-toolchain.toml",
+    "rustfmt.toml",
+    "tests",
+    "xtask",
+];
+
 /// Files above this many lines are worth a second look.
 const LONG_FILE: usize = 400;
 
@@ -74,6 +98,7 @@ fn findings() -> Result<Findings> {
         findings.problems.extend(wrong_edges(&package));
     }
     findings.problems.extend(candle_in_xtask()?);
+    findings.problems.extend(strays(&root));
     for folder in ["crates", "xtask", "tests"] {
         for path in rust_files(&root.join(folder))? {
             let text =
@@ -110,6 +135,16 @@ fn candle_in_xtask() -> Result<Option<String>> {
     ]))?;
     let found = tree.lines().find(|line| line.starts_with("candle"));
     Ok(found.map(|line| format!("xtask must build in seconds, but its tree holds {line}")))
+}
+
+/// What git keeps, or is about to, at the top that doesn't belong there; nothing where the sources aren't a repository.
+fn strays(root: &Path) -> Vec<String> {
+    let listed = Command::new("git").arg("ls-files").current_dir(root).output();
+    let Some(listed) = listed.ok().filter(|listed| listed.status.success()) else { return Vec::new() };
+    let files = String::from_utf8_lossy(&listed.stdout);
+    let names: BTreeSet<&str> = files.lines().filter_map(|file| file.split('/').next()).collect();
+    let stray = names.into_iter().filter(|name| !TOP.contains(name));
+    stray.map(|name| format!("{name}: nothing of this name belongs at the top (xtask/src/tidy.rs)")).collect()
 }
 
 fn look_at_file(name: &str, text: &str, findings: &mut Findings) {

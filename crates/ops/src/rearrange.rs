@@ -112,6 +112,7 @@ mod tests {
     fn moves_agree_with_candles_own() -> Result<()> {
         let order = Order::new(&[3, 0, 4, 1, 2], &Device::Cpu)?;
         agrees(&[&[3, 5, 4]], |x| reorder(&x[0], &order, (5, 3, 4)))?;
+        agrees(&[&[4, 5, 3]], |x| reorder(&x[0], &order, (4, 1, 15)))?;
         agrees(&[&[2, 40, 11, 3]], |x| channels_last(&x[0]))?;
         agrees(&[&[2, 11, 3, 40]], |x| channels_first(&x[0]))?;
         agrees(&[&[2, 3, 4, 5]], |x| channels_last(&x[0].transpose(1, 3)?))

@@ -35,7 +35,9 @@ use crate::node::{self, Backward, Fresh};
 /// # }
 /// ```
 ///
-/// Without a tape the operations are nodes of candle's graph, and `loss.backward()` gives the same gradients.
+/// Without a tape the operations are nodes of candle's graph, and `loss.backward()` gives the same gradients. Of what was
+/// recorded it gives none, and a result whose tape has ended is a constant to all that comes after: detach what is to be
+/// used later, so that a reader sees it.
 pub struct Tape {
     number: usize,
     entries: Vec<Entry>,
@@ -124,16 +126,21 @@ impl Tape {
     /// kept is given up on the way.
     ///
     /// # Errors
-    /// Those of candle; if `loss` depends on results of another tape, through which gradients don't flow.
+    /// Those of candle; if `loss` depends on results of another tape that there is, through which gradients don't flow.
     pub fn backward(mut self, loss: &Tensor) -> Result<GradStore> {
         let mut store = loss.backward()?;
-        store.get_ids().try_for_each(|id| self.check(*id))?;
+        let leaves: Vec<TensorId> = store.get_ids().copied().collect();
+        for id in leaves {
+            // What candle computes of variables would keep them, and all that hangs on them.
+            let gradient = store.get_id(id).map(Tensor::detach);
+            gradient.map_or(Ok(()), |gradient| self.put(&mut store, id, gradient))?;
+        }
         while let Some(entry) = self.entries.pop() {
             let Some(dy) = store.remove(&entry.result) else { continue };
             let operands: Vec<&Tensor> = entry.operands.iter().collect();
             let gradients = (entry.backward)(&operands, &entry.result.detach(), &detached(&dy)?)?;
             for (operand, gradient) in operands.into_iter().zip(gradients) {
-                let Some(gradient) = gradient else { continue };
+                let Some(gradient) = gradient.filter(|_| operand.track_op()) else { continue };
                 if operand.is_variable() {
                     self.add(&mut store, operand.id(), &gradient)?;
                     continue;
@@ -149,22 +156,24 @@ impl Tape {
     }
 
     fn add(&self, store: &mut GradStore, leaf: TensorId, gradient: &Tensor) -> Result<()> {
-        self.check(leaf)?;
+        let gradient = gradient.detach();
         let sum = match store.get_id(leaf) {
-            Some(sum) => sum.add(gradient)?,
-            None => gradient.clone(),
+            Some(sum) => sum.add(&gradient)?,
+            None => gradient,
         };
-        store.insert_id(leaf, sum);
-        Ok(())
+        self.put(store, leaf, sum)
     }
 
-    /// Refuses leaves that are results of other tapes.
-    fn check(&self, leaf: TensorId) -> Result<()> {
+    /// Stores the gradient by a leaf, unless that is a result of another tape.
+    fn put(&self, store: &mut GradStore, leaf: TensorId, gradient: Tensor) -> Result<()> {
         match RESULTS.with_borrow(|results| results.get(&leaf).copied()) {
             Some(number) if number != self.number => {
                 bail!("a loss depends on what was recorded on another tape, which has its own backward pass")
             }
-            _ => Ok(()),
+            _ => {
+                store.insert_id(leaf, gradient);
+                Ok(())
+            }
         }
     }
 }

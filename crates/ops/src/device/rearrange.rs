@@ -8,17 +8,18 @@ use crate::node::record1;
 
 /// The tokens of `x` as `source` says, whose inverse is `target`, seen as `shape`.
 pub(crate) fn reorder(x: &Tensor, [source, target]: [&Tensor; 2], shape: Shape) -> Result<Tensor> {
-    let (x, target) = (x.contiguous()?, target.clone());
-    let result = reordered(&x, source, shape)?;
+    // The width of a token is the operand's: the result may be seen as one of other tokens.
+    let (x, target, width) = (x.contiguous()?, target.clone(), x.dim(D::Minus1)?);
+    let result = reordered(&x, source, width, shape)?;
     let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {
-        Ok(Some(reordered(dy, &target, x.shape().clone())?.tensor()))
+        Ok(Some(reordered(dy, &target, width, x.shape().clone())?.tensor()))
     };
     record1("reorder", result, &x, backward)
 }
 
-fn reordered(x: &Tensor, source: &Tensor, shape: Shape) -> Result<Fresh> {
+fn reordered(x: &Tensor, source: &Tensor, width: usize, shape: Shape) -> Result<Fresh> {
     let queue = Queue::of(x)?;
-    let (result, width) = (queue.fresh(shape)?, x.dim(D::Minus1)?);
+    let result = queue.fresh(shape)?;
     rearrange::reorder(&queue, queue.span(x)?, queue.span(source)?, width, result.span(&queue)?)
         .map_err(fault)?;
     Ok(result)

@@ -93,7 +93,7 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
     }
     result.shape = dims.into();
     let by_factors = |x: &Tensor, weight: &Tensor, dy: &Tensor| -> Result<[Option<Tensor>; 2]> {
-        let flat = |tensor: &Tensor| tensor.detach().flatten_to(tensor.rank() - 2);
+        let flat = |tensor: &Tensor| tensor.detach().reshape(((), tensor.dim(candle_core::D::Minus1)?));
         let dx = match x.track_op() {
             true => Some(flat(dy)?.matmul(&weight.detach())?.reshape(x.shape())?),
             false => None,

@@ -194,7 +194,10 @@ fn mask_attentions() -> Result<()> {
 #[test]
 fn orders_of_tokens() -> Result<()> {
     let order = Order::new(&[3, 0, 4, 1, 2], &Device::Cpu)?;
-    check(&["reorder"], &[&[3, 5, 70]], |x| reorder(&x[0], &order, (5, 3, 70)))
+    check(&["reorder"], &[&[3, 5, 70]], |x| reorder(&x[0], &order, (5, 3, 70)))?;
+    // Seen as fewer and longer tokens, as patches that are merged are.
+    let order = Order::new(&[5, 0, 7, 2, 1, 4, 3, 6], &Device::Cpu)?;
+    check(&["reorder"], &[&[4, 4, 2, 3]], |x| reorder(&x[0], &order, (4, 2, 1, 12)))
 }
 
 #[test]
@@ -229,7 +232,8 @@ fn fully_connected() -> Result<()> {
     check(&["add_bias", "column_sums_partial"], &[&[70, 3, 9], &[5, 9], &[5]], |x| {
         linear(&x[0], &x[1], Some(&x[2]))
     })?;
-    check(&[], &[&[4, 9], &[5, 9]], |x| linear(&x[0], &x[1], None))
+    check(&[], &[&[4, 9], &[5, 9]], |x| linear(&x[0], &x[1], None))?;
+    check(&["add_bias"], &[&[9], &[5, 9], &[5]], |x| linear(&x[0], &x[1], Some(&x[2])))
 }
 
 #[test]

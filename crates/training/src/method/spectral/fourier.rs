@@ -5,6 +5,9 @@ use std::f64::consts::TAU;
 
 use candle_core::{Device, Result, Tensor};
 
+/// The share of a plane's largest amplitude up to which another is none.
+const NOTHING: f64 = 1e-6;
+
 /// The transform of planes of one size.
 pub(super) struct Fourier {
     /// Cosine and sine, `[H, H]`.
@@ -17,7 +20,7 @@ pub(super) struct Fourier {
 pub(super) struct Spectrum {
     /// `[B, C, H, W]`
     pub(super) amplitude: Tensor,
-    /// Cosine and sine of the phase, `[B, C, H, W]` each. Where the amplitude is 0, the phase is.
+    /// Cosine and sine of the phase, `[B, C, H, W]` each. Where there is no amplitude, the phase is 0.
     phase: [Tensor; 2],
 }
 
@@ -48,10 +51,14 @@ impl Fourier {
         let real = (on_columns(&even, cos)? - on_columns(&odd, sin)?)?;
         let imaginary = (on_columns(&even, sin)? + on_columns(&odd, cos)?)?.neg()?;
         let amplitude = (real.sqr()? + imaginary.sqr()?)?.sqrt()?;
-        let none = amplitude.eq(&amplitude.zeros_like()?)?;
-        let divisor = none.where_cond(&amplitude.ones_like()?, &amplitude)?;
-        let cosine = none.where_cond(&divisor, &(real / &divisor)?)?;
-        Ok(Spectrum { amplitude, phase: [cosine, (imaginary / divisor)?] })
+        // What rounding leaves of an amplitude that is 0 has no phase: it would be that of another picture's amplitude.
+        let least = (amplitude.max_keepdim(2)?.max_keepdim(3)? * NOTHING)?;
+        let none = amplitude.broadcast_le(&least)?;
+        let (one, zero) = (amplitude.ones_like()?, amplitude.zeros_like()?);
+        let divisor = none.where_cond(&one, &amplitude)?;
+        let cosine = none.where_cond(&one, &(real / &divisor)?)?;
+        let sine = none.where_cond(&zero, &(imaginary / divisor)?)?;
+        Ok(Spectrum { amplitude, phase: [cosine, sine] })
     }
 
     /// The pictures `[B, C, H, W]` that have these spectra. An imaginary part, which a spectrum has that isn't the same at
@@ -131,6 +138,18 @@ mod tests {
         let spectrum = fourier.spectrum(&tensor(&values)).unwrap();
         let back = flat(&fourier.pictures(&spectrum).unwrap());
         assert!(values.iter().zip(&back).all(|(value, back)| (value - back).abs() < 1e-6));
+        // A wave on grey is even, as it is on black, though rounding leaves grey with amplitudes of other phases.
+        values[60..90].fill(0.7);
+        let spectrum = fourier.spectrum(&tensor(&values)).unwrap();
+        let mut amplitude = flat(&spectrum.amplitude);
+        for plane in [30, 60] {
+            (amplitude[plane + 2], amplitude[plane + 4]) = (3.0, 3.0);
+        }
+        let waves = flat(&fourier.pictures(&spectrum.with(tensor(&amplitude))).unwrap());
+        for pixel in 0..30 {
+            let wave = 0.2 * (TAU * (pixel % 6) as f64 / 3.0).cos() as f32;
+            assert!((waves[30 + pixel] - wave).abs() < 1e-5 && (waves[60 + pixel] - 0.7 - wave).abs() < 1e-5);
+        }
         // With an amplitude of its own at frequency 0 only, black becomes grey.
         let mut amplitude = vec![0f32; 120];
         amplitude[30] = 15.0;

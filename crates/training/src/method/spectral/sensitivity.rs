@@ -46,10 +46,23 @@ impl Sensitivity {
         Ok(Self { tensors, errors, probes, distance, batches, size, window: window as f32 })
     }
 
-    /// The share of pictures, `[1, 1, H, W]`, that the network errs at when this frequency is changed.
+    /// The share of pictures, `[1, 1, H, W]`, that the network errs at when this frequency is changed; 0 where it wasn't tried
+    /// yet.
     pub(super) fn map(&self, device: &Device) -> Result<Tensor> {
         let [height, width] = self.size;
         Ok(self.errors.copy()?.reshape((1, 1, height, width))?.to_device(device)?)
+    }
+
+    /// The mean of the map over the frequencies that were tried; 0 before any was.
+    pub(super) fn mean(&self) -> Result<f64> {
+        let (errors, probes) = (read(&self.errors)?, read(&self.probes)?);
+        let tried: Vec<f64> = errors
+            .iter()
+            .zip(&probes)
+            .filter(|(_, count)| **count > 0.0)
+            .map(|(share, _)| f64::from(*share))
+            .collect();
+        Ok(tried.iter().sum::<f64>() / tried.len().max(1) as f64)
     }
 
     /// Notes how far apart the amplitudes `[B, 3, H, W]` of a batch and of its partners are. Between two pictures that is the
@@ -180,5 +193,6 @@ mod tests {
         let whole: Vec<f32> = map.map(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1().unwrap();
         let expected = [0.0, 0.0, 0.0, 0.0, 0.0, seen[3], 0.0, seen[3]];
         assert_eq!(whole, expected);
+        assert!((map.mean().unwrap() - 4.0 / 9.0).abs() < 1e-6);
     }
 }
