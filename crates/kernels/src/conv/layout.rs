@@ -97,7 +97,7 @@ impl ChannelsLast {
 }
 
 /// `to[column][row] = from[row][column]`; the strides separate the rows of `from` and of `to`.
-fn transpose(
+pub(super) fn transpose(
     from: &[f32],
     from_stride: usize,
     to: &mut [f32],

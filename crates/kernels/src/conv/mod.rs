@@ -1,12 +1,14 @@
 //! Convolution of NCHW pictures: forward, the gradient by the input, the gradient by the weight.
 //!
 //! Inside, pictures are channels-last: then a row of either operand of a matrix product is contiguous wherever a filter
-//! tap falls, and nothing is unfolded. Three ways lead to the result: direct products over the taps, Winograd's
-//! for 3×3 with stride 1 and enough pixels (a quarter of the multiplications), and one for depthwise filters.
+//! tap falls, and nothing is unfolded. Four ways lead to the result: direct products over the taps, Winograd's
+//! for 3×3 with stride 1 and enough pixels (a quarter of the multiplications), plain products for 1×1, and one for
+//! depthwise filters.
 
 mod depthwise;
 mod direct;
 mod layout;
+mod pointwise;
 mod winograd;
 
 use crate::scratch;
@@ -121,6 +123,8 @@ impl Conv {
             depthwise::forward(self, input, weight, bias, output);
         } else if let Some(dense) = self.dense() {
             dense.forward(&layout::picked(self, input), weight, bias, output);
+        } else if self.is_pointwise() && self.fills_panels() {
+            pointwise::forward(self, input, weight, bias, output);
         } else if self.suits_winograd() {
             winograd::forward(self, input, weight, winograd::Filter::AsGiven, bias, output);
         } else {
@@ -140,6 +144,8 @@ impl Conv {
             let mut picked = scratch::take(dense.input_len());
             dense.backward_input(grad, weight, &mut picked);
             layout::spread(self, &picked, grad_input);
+        } else if self.is_pointwise() && self.fills_panels() {
+            pointwise::backward_input(self, grad, weight, grad_input);
         } else if self.suits_winograd() {
             // With stride 1 and padding 1 it is the convolution with the filters turned round and transposed.
             let back = Conv { channels: self.filters, filters: self.channels, ..*self };
@@ -159,6 +165,8 @@ impl Conv {
             depthwise::backward_weight(self, input, grad, grad_weight);
         } else if let Some(dense) = self.dense() {
             dense.backward_weight(&layout::picked(self, input), grad, grad_weight);
+        } else if self.is_pointwise() {
+            pointwise::backward_weight(self, input, grad, grad_weight);
         } else if self.suits_winograd() {
             winograd::backward_weight(self, input, grad, grad_weight);
         } else {

@@ -112,6 +112,24 @@ fn direct() {
 }
 
 #[test]
+fn pointwise() {
+    // Whole panels of pixels and one with an edge, of fewer and of more channels than filters; more panels than are packed at
+    // once; and too few pixels for a panel.
+    let full = [square(3, 20, 8, 70, 1, 1, 0), square(2, 70, 8, 5, 1, 1, 0), square(2, 70, 20, 3, 1, 1, 0)];
+    let edged = Conv { size: [5, 6], ..square(2, 9, 0, 40, 1, 1, 0) };
+    for conv in full.into_iter().chain([edged]) {
+        assert!(conv.is_pointwise() && conv.fills_panels());
+        check(conv);
+    }
+    let deep = square(1, 1500, 8, 33, 1, 1, 0);
+    assert!(deep.fills_panels());
+    check(deep);
+    let sparse = square(3, 33, 4, 40, 1, 1, 0);
+    assert!(sparse.is_pointwise() && !sparse.fills_panels());
+    check(sparse);
+}
+
+#[test]
 fn winograd() {
     for conv in [square(16, 32, 8, 40, 3, 1, 1), square(20, 40, 7, 32, 3, 1, 1)] {
         assert!(conv.suits_winograd());
