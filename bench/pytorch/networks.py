@@ -1,4 +1,4 @@
-"""timm's Swin-T and ConvNeXt-T under plain training as the recipes for CIFAR-100 have it: AdamW, label smoothing,
+"""timm's Swin-T, DeiT-S and ConvNeXt-T under plain training as the recipes for CIFAR-100 have it: AdamW, label smoothing,
 stochastic depth."""
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ class Network:
 
 NETWORKS = {
     "swin_tiny_patch4_window7_224": Network("swin_tiny_patch4_window7_224", 224, drop_path=0.2, clip_norm=5.0),
+    "deit_small_patch16_224": Network("deit_small_patch16_224", 224, drop_path=0.1, clip_norm=10.0),
     "convnext_tiny-cifar": Network("convnext_tiny", 32, drop_path=0.3, small_stem=True),
 }
 

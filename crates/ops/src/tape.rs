@@ -20,7 +20,7 @@ use crate::node::{self, Backward, Fresh};
 /// What [`record`](Self::record) runs is recorded; its results are leaves of candle's graph, so candle's own operations can come
 /// before, between and after, and [`backward`](Self::backward) goes through them by candle's backward pass. That is made
 /// for each of them that an operation of this crate reads, so a long chain of candle's operations, each of which is read, costs
-/// as the square of its length: residual streams should be sums of [`add`](crate::add).
+/// as the square of its length: residual streams should be made of [`residual`](crate::residual).
 ///
 /// ```
 /// use adautomix_ops::{Tape, relu};
