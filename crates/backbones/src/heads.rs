@@ -4,7 +4,7 @@ use adautomix_ops::linear;
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
-use crate::Backbone;
+use crate::{Backbone, Pass};
 
 /// A fully connected layer, `weight` `[outputs, inputs]` and `bias` `[outputs]`.
 #[derive(Clone, Debug)]
@@ -106,6 +106,14 @@ impl Classifier {
             (Heads::Two { one_hot, .. }, Head::OneHot) => one_hot,
             (Heads::Two { mixup, .. }, Head::Mixup) => mixup,
         }
+    }
+
+    /// The logits `[B, classes]` of images `[B, 3, H, W]`, by one head.
+    ///
+    /// # Errors
+    /// If the shape doesn't fit.
+    pub fn forward(&self, images: &Tensor, head: Head, pass: &mut Pass) -> Result<Tensor> {
+        self.logits(&self.backbone.features(images, pass)?.pooled, head)
     }
 
     /// The logits `[B, classes]` of pooled features `[B, C]`.

@@ -109,8 +109,8 @@ pub fn gradient(classifier: &Classifier, head: Head, images: &Tensor, labels: &[
     let variable = Var::from_tensor(&images.detach())?;
     let labels = Tensor::new(labels, images.device())?;
     let (tape, loss) = Tape::record(|| {
-        let pooled = classifier.backbone.features(&variable, &mut Pass::eval())?.pooled;
-        cross_entropy(&classifier.logits(&pooled, head)?, &labels, 0.0, Reduction::Mean)
+        let logits = classifier.forward(&variable, head, &mut Pass::eval())?;
+        cross_entropy(&logits, &labels, 0.0, Reduction::Mean)
     })?;
     let gradients = tape.backward(&loss)?;
     Ok(gradients.get(&variable).ok_or(Error::NoGradient)?.detach())

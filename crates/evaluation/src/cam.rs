@@ -58,8 +58,8 @@ pub fn grad_cam(classifier: &Classifier, head: Head, images: &Tensor, classes: &
 /// # Errors
 /// If an operation fails.
 pub fn probabilities(classifier: &Classifier, head: Head, images: &Tensor) -> Result<Vec<Vec<f64>>> {
-    let pooled = classifier.backbone.features(images, &mut Pass::eval())?.pooled;
-    let rows = classifier.logits(&pooled, head)?.detach().to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let logits = classifier.forward(images, head, &mut Pass::eval())?;
+    let rows = logits.detach().to_dtype(DType::F64)?.to_vec2::<f64>()?;
     let softmax = |row: Vec<f64>| {
         let largest = row.iter().copied().fold(f64::MIN, f64::max);
         let powers: Vec<f64> = row.iter().map(|logit| (logit - largest).exp()).collect();

@@ -240,8 +240,7 @@ mod tests {
         let images = (0..4 * 3072).map(|at| ((at * 37 % 97) as f32 / 48.0) - 1.0).collect();
         let images = Tensor::from_vec(images, (4, 3, 32, 32), &Device::Cpu).unwrap();
         let loss = |images: &Tensor| -> f32 {
-            let pooled = classifier.backbone.features(images, &mut Pass::eval()).unwrap().pooled;
-            let logits = classifier.logits(&pooled, Head::OneHot).unwrap();
+            let logits = classifier.forward(images, Head::OneHot, &mut Pass::eval()).unwrap();
             let labels = Tensor::new(&labels, &Device::Cpu).unwrap();
             adautomix_ops::cross_entropy(&logits, &labels, 0.0, adautomix_ops::Reduction::Mean)
                 .and_then(|loss| loss.to_scalar())

@@ -8,6 +8,12 @@ use pulp::{Arch, Simd, WithSimd};
 /// Columns of a panel: the right-hand operand is stored panel by panel, each `[depth, PANEL]`.
 pub const PANEL: usize = 32;
 
+/// Rows of a tile at most; [`Outer`] reads as many elements of a left-hand row at once.
+pub const STEP: usize = 8;
+
+/// Elements that fill half of a core's second-level cache: what is read again and again should be no more.
+pub const CACHED: usize = 1 << 17;
+
 /// `n` rounded up to whole panels.
 pub fn padded(n: usize) -> usize {
     n.next_multiple_of(PANEL)

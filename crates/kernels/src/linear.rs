@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::gemm::{Outer, PANEL, Rows, padded};
+use crate::gemm::{CACHED, Outer, PANEL, Rows, STEP, padded};
 use crate::reduce::{add_scaled, vectorised};
 use crate::scratch::{self, Scratch};
 
@@ -15,14 +15,10 @@ pub struct Linear {
     pub outputs: usize,
 }
 
-/// Elements of the rows that one task of a product reads: half of a core's second-level cache.
-const READ: usize = 1 << 17;
 /// Rows over which a weight's gradient is summed before the next panel of columns is visited.
 const CHUNK: usize = 256;
 /// Rows of one part of a weight's gradient; parts are summed in order.
 const PART: usize = 2048;
-/// What [`Outer`] reads of a left-hand row at once.
-const STEP: usize = 8;
 
 impl Linear {
     /// `y` `[rows, outputs]` of `x` `[rows, inputs]`.
@@ -111,7 +107,7 @@ fn product(x: &[f32], depth: usize, panels: &[f32], y: &mut [f32], columns: usiz
     let rows = y.len() / columns;
     assert!(x.len() == rows * depth && y.len() == rows * columns);
     // No result depends on the shares, so they may depend on the number of threads.
-    let most = (READ / depth.max(1)).clamp(32, 512);
+    let most = (CACHED / depth.max(1)).clamp(32, 512);
     let tasks = rows.div_ceil(most).next_multiple_of(rayon::current_num_threads());
     let share = rows.div_ceil(tasks.max(1)).next_multiple_of(STEP).max(STEP);
     y.par_chunks_mut(share * columns).zip(x.par_chunks(share * depth)).for_each(|(y, x)| {

@@ -17,7 +17,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
     #[cfg(any(feature = "cuda", test))]
     if crate::device::takes(x) {
-        return crate::device::rows::linear(x, weight, bias);
+        return crate::device::linear::linear(x, weight, bias);
     }
     if !on_kernels(x) {
         return composed::linear(x, weight, bias);

@@ -2,7 +2,7 @@
 
 use crate::buffers::{computed, gradient, on_kernels, with_optional, with_slices};
 use crate::node::record;
-use adautomix_kernels::scale::Scales;
+use adautomix_kernels::residual::Scales;
 use candle_core::{Result, Tensor, bail};
 
 /// `x + channels · samples · branch`, all `[B, .., C]`, with `channels` `[C]` (layer scale, Touvron et al., ICCV 2021) and the
@@ -29,7 +29,7 @@ pub fn residual(
     }
     #[cfg(any(feature = "cuda", test))]
     if crate::device::takes(x) {
-        return crate::device::rows::residual(x, branch, channels, samples);
+        return crate::device::residual::residual(x, branch, channels, samples);
     }
     if !on_kernels(x) {
         return composed::residual(x, branch, channels, samples);

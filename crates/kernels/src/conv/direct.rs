@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::Conv;
 use super::layout::{ChannelsLast, Frame};
-use crate::gemm::{Outer, PANEL, Rows, padded};
+use crate::gemm::{CACHED, Outer, PANEL, Rows, padded};
 use crate::scratch;
 
 /// Result pixels that share their taps.
@@ -23,8 +23,6 @@ struct Class {
 
 /// Pixels per task: enough to amortise the reading of the filters.
 const PIXELS: usize = 256;
-/// Elements of pixels that are read in turn: half of a core's second-level cache.
-const READ: usize = 1 << 17;
 
 pub(super) fn forward(conv: &Conv, input: &[f32], weight: &[f32], bias: Option<&[f32]>, output: &mut [f32]) {
     let frame = [0, 1].map(|i| Frame { before: conv.padding[i], extent: conv.size[i] + 2 * conv.padding[i] });
@@ -148,7 +146,7 @@ fn gather(
                 let size = class.panels.len() / groups;
                 let panels = &class.panels[group * size..(group + 1) * size];
                 // Pixels that stay in the second-level cache while all panels are gone through.
-                let share = (READ / source.stride).max(PIXELS);
+                let share = (CACHED / source.stride).max(PIXELS);
                 for (a_offsets, c_offsets) in a_offsets.chunks(share).zip(c_offsets.chunks(share)) {
                     let (a, taps) = (&source.data[..], &class.taps[..]);
                     Rows { a, a_offsets, taps, depth, panels, columns, c_offsets }.multiply_into(out);

@@ -5,13 +5,8 @@ use rayon::prelude::*;
 
 use super::Conv;
 use super::layout::transpose;
-use crate::gemm::{PANEL, Rows, padded};
+use crate::gemm::{CACHED, PANEL, Rows, STEP, padded};
 use crate::scratch;
-
-/// Elements of the panels that are made at once: half of a core's second-level cache.
-const PACKED: usize = 1 << 16;
-/// What a product takes of rows at once.
-const STEP: usize = 8;
 
 impl Conv {
     /// Whether pixels are columns that a matrix is multiplied with.
@@ -42,7 +37,8 @@ pub(super) fn backward_input(conv: &Conv, grad: &[f32], weight: &[f32], grad_inp
 
 /// `matrix` `[rows, depth]` times the planes `[depth, pixels]` of each picture.
 fn product(matrix: &[f32], [rows, depth]: [usize; 2], planes: &[f32], pixels: usize, out: &mut [f32]) {
-    let wide = (PACKED / depth.max(1) / PANEL).max(1) * PANEL;
+    // Panels that are made at once, and leave room for the matrix.
+    let wide = (CACHED / 2 / depth.max(1) / PANEL).max(1) * PANEL;
     let a_offsets: Vec<usize> = (0..rows).map(|row| row * depth).collect();
     let pictures = out.par_chunks_mut((rows * pixels).max(1)).zip(planes.par_chunks((depth * pixels).max(1)));
     pictures.for_each(|(out, planes)| {

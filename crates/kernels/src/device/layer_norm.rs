@@ -1,12 +1,6 @@
 //! Layer normalisation of rows: see [`crate::layer_norm`].
 
-use super::{BLOCK, Launch, Result, Span, arguments, blocks, each, each_by_warp, whole};
-
-/// Rows that a slice of the sums over rows has at least.
-const SLICE: usize = 64;
-
-/// Slices at most.
-const SLICES: usize = 256;
+use super::{BLOCK, Launch, Result, Span, arguments, blocks, each, each_by_warp, slices, whole};
 
 /// Rows of one width.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +21,9 @@ pub struct Moments {
 }
 
 impl LayerNorm {
-    fn slices(&self) -> usize {
-        self.rows.div_ceil(SLICE).clamp(1, SLICES)
-    }
-
     /// Elements of working memory that [`backward_parameters`](Self::backward_parameters) needs.
     pub fn workspace(&self) -> usize {
-        2 * self.slices() * self.width
+        2 * slices(self.rows) * self.width
     }
 
     fn check(&self, rows: &[Span<f32>], columns: &[Span<f32>], moments: Moments) -> Result<()> {
@@ -96,7 +86,7 @@ impl LayerNorm {
     ) -> Result<()> {
         self.check(&[x, dy], &[by_weight, by_bias], moments)?;
         let (mean, inverse, rows, width, slices) =
-            (moments.mean, moments.inverse, self.rows, self.width, self.slices());
+            (moments.mean, moments.inverse, self.rows, self.width, slices(self.rows));
         let parts = workspace.part(0, self.workspace())?;
         let per_slice = rows.div_ceil(slices);
         let arguments = arguments![x, mean, inverse, dy, parts, rows, width, per_slice, slices];

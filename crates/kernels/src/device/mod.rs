@@ -268,6 +268,11 @@ const WARP: usize = 32;
 /// Blocks of a loop over elements at most: each thread then takes several.
 const BLOCKS: usize = 1 << 16;
 
+/// Into how many slices sums over rows are cut, a block or more each: 64 rows at least, and 256 slices at most.
+fn slices(rows: usize) -> usize {
+    rows.div_ceil(64).clamp(1, 256)
+}
+
 /// Starts a kernel that takes an element a thread, `count` of them.
 fn each(queue: &impl Launch, kernel: &'static str, count: usize, arguments: &[Argument<'_>]) -> Result<()> {
     blocks(queue, kernel, [count.div_ceil(BLOCK as usize).min(BLOCKS), 1], BLOCK, arguments)

@@ -1,12 +1,6 @@
-//! Rows of channels: residual branches ([`crate::scale`]), biases, and sums over rows.
+//! Rows of channels: residual branches ([`crate::residual`]), biases, and sums over rows.
 
-use super::{BLOCK, Launch, Result, Span, arguments, blocks, each, whole};
-
-/// Rows that a slice of the sums over rows has at least.
-const SLICE: usize = 64;
-
-/// Slices at most.
-const SLICES: usize = 256;
+use super::{BLOCK, Launch, Result, Span, arguments, blocks, each, slices, whole};
 
 /// Rows of one width.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +32,9 @@ pub struct Factors {
 }
 
 impl Rows {
-    fn slices(&self) -> usize {
-        self.rows.div_ceil(SLICE).clamp(1, SLICES)
-    }
-
     /// Elements of working memory that [`column_sums`](Self::column_sums) needs.
     pub fn workspace(&self) -> usize {
-        self.slices() * self.width
+        slices(self.rows) * self.width
     }
 
     fn check(&self, spans: &[Span<f32>]) -> Result<()> {
@@ -95,7 +85,7 @@ impl Rows {
     ) -> Result<()> {
         self.check(&[x.unwrap_or(dy), dy])?;
         whole("rows", sums, &[self.width])?;
-        let (parts, slices) = (workspace.part(0, self.workspace())?, self.slices());
+        let (parts, slices) = (workspace.part(0, self.workspace())?, slices(self.rows));
         let (per_sample, per_slice) = (self.per_sample(samples)?, self.rows.div_ceil(slices));
         let arguments = arguments![x, samples, dy, parts, self.rows, self.width, per_sample, per_slice];
         let grid = [self.width.div_ceil(BLOCK as usize), slices];

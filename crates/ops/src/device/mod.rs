@@ -12,11 +12,12 @@ pub(crate) mod conv;
 pub(crate) mod cross_entropy;
 pub(crate) mod interpolate;
 pub(crate) mod layer_norm;
+pub(crate) mod linear;
 pub(crate) mod mask_attention;
 pub(crate) mod pictures;
 pub(crate) mod pool;
 pub(crate) mod rearrange;
-pub(crate) mod rows;
+pub(crate) mod residual;
 #[cfg(test)]
 mod tests;
 pub(crate) mod update;

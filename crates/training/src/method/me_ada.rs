@@ -140,8 +140,7 @@ impl Method for MeAda {
         }
         let mut pass = Passes::new(self.drop_path, draws).train();
         let (tape, (logits, loss)) = Tape::record(|| -> Result<_> {
-            let pooled = self.student.backbone().features(&learned.images, &mut pass)?.pooled;
-            let logits = self.student.trained.logits(&pooled, Head::OneHot)?;
+            let logits = self.student.trained.forward(&learned.images, Head::OneHot, &mut pass)?;
             let loss = ce(&logits, &learned.labels)?;
             Ok((logits, loss))
         })?;

@@ -110,8 +110,8 @@ impl Observer {
     fn gradient(&self, student: &Network, inputs: &Inputs) -> Result<Tensor> {
         let images = Var::from_tensor(&inputs.images)?;
         let (tape, loss) = Tape::record(|| {
-            let pooled = student.fixed.backbone.features(&images, &mut Pass::eval())?.pooled;
-            self.unmixed(&student.fixed.logits(&pooled, Head::OneHot)?, &inputs.labels)
+            let logits = student.fixed.forward(&images, Head::OneHot, &mut Pass::eval())?;
+            self.unmixed(&logits, &inputs.labels)
         })?;
         at(&tape.backward(&loss)?, &images)
     }
@@ -127,8 +127,8 @@ impl Observer {
         let images = Var::from_tensor(&inputs.images)?;
         let mut pass = passes.train();
         let (tape, clean) = Tape::record(|| {
-            let pooled = student.backbone().features(&images, &mut pass)?.pooled;
-            self.unmixed(&student.trained.logits(&pooled, Head::OneHot)?, &inputs.labels)
+            let logits = student.trained.forward(&images, Head::OneHot, &mut pass)?;
+            self.unmixed(&logits, &inputs.labels)
         })?;
         pass.commit(1)?;
         let store =

@@ -198,8 +198,7 @@ mod tests {
     fn logits(classifier: &Classifier) -> Vec<Vec<f32>> {
         let values: Vec<f32> = (0..3 * 32 * 32).map(|i| (i as f32 * 0.37).sin()).collect();
         let images = Tensor::from_vec(values, (1, 3, 32, 32), &Device::Cpu).unwrap();
-        let pooled = classifier.backbone.features(&images, &mut Pass::eval()).unwrap().pooled;
-        classifier.logits(&pooled, Head::OneHot).unwrap().to_vec2().unwrap()
+        classifier.forward(&images, Head::OneHot, &mut Pass::eval()).unwrap().to_vec2().unwrap()
     }
 
     /// A file with these changes: a tensor of no shape is left out.

@@ -5,7 +5,7 @@ use adautomix_mixing::{Mixer, Need, Place};
 use adautomix_ops::overwrite;
 use adautomix_random::{Key, Purpose};
 use adautomix_recipes::{Heads, Library, Method as MethodRecipe, Recipe};
-use adautomix_training::method::{self, Shown};
+use adautomix_training::method::{self, OWN_STEPS, Shown};
 use adautomix_training::{Inputs, Loaded, Method, Mixed, named};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
@@ -53,7 +53,8 @@ pub(super) fn sheet(args: &MixArgs, base: &Loaded, chosen: &Chosen, inputs: &Inp
         };
         let shown =
             telling(new.as_deref().unwrap_or(&**method), inputs, args.draw).context(name.to_owned())?;
-        sheet.tiles.push(tile(title(name), &shown, chosen, recipe)?);
+        let title = OWN_STEPS.iter().find(|facts| facts.name == name).map_or(name, |facts| facts.title);
+        sheet.tiles.push(tile(title, &shown, chosen, recipe)?);
     }
     Ok(sheet)
 }
@@ -82,19 +83,6 @@ fn check(names: &[String], learned: &[Recipe]) -> Result<()> {
         ensure!(known.contains(&name.as_str()), "method `{name}` is unknown, expected one of {list}");
     }
     Ok(())
-}
-
-/// The name in the paper's tables of a method that isn't in the registry.
-fn title(name: &str) -> &str {
-    match name {
-        "adautomix" => "AdAutoMix",
-        "automix" => "AutoMix",
-        "samix" => "SAMix",
-        "dada" => "DADA",
-        "me-ada" => "ME-ADA",
-        "spectral-mixup" => "SAMix (spectral)",
-        other => other,
-    }
 }
 
 /// A network that any mixer can be used on, with the weights of `base`.

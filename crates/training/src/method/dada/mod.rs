@@ -173,10 +173,7 @@ fn part(inputs: &Inputs, from: usize, count: usize) -> Result<Inputs> {
 }
 
 fn loss(classifier: &Classifier, images: &Tensor, labels: &[u32], pass: &mut Pass) -> Result<(Tape, Tensor)> {
-    Tape::record(|| {
-        let pooled = classifier.backbone.features(images, pass)?.pooled;
-        Ok(ce(&classifier.logits(&pooled, Head::OneHot)?, labels)?)
-    })
+    Tape::record(|| Ok(ce(&classifier.forward(images, Head::OneHot, pass)?, labels)?))
 }
 
 impl Method for Dada {

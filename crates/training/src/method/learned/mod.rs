@@ -190,8 +190,7 @@ impl Learned {
         passes: &Passes,
     ) -> Result<(Tensor, Option<Tensor>)> {
         let mut pass = passes.train();
-        let pooled = self.teacher.fixed.backbone.features(challenge, &mut pass)?.pooled;
-        let logits = self.teacher.fixed.logits(&pooled, Head::Mixup)?;
+        let logits = self.teacher.fixed.forward(challenge, Head::Mixup, &mut pass)?;
         pass.commit(1)?;
         let draw = &draws.generator;
         let labels = gather_labels(&inputs.labels, &draw.partners)?;
@@ -223,10 +222,8 @@ impl Learned {
         let mut descend =
             |images: &Tensor, head: Head, weight: f64, loss: &dyn Fn(&Tensor) -> _| -> Result<Tensor> {
                 let mut pass = passes.train();
-                let (tape, loss): (_, Tensor) = Tape::record(|| {
-                    let pooled = self.student.backbone().features(images, &mut pass)?.pooled;
-                    loss(&self.student.trained.logits(&pooled, head)?)
-                })?;
+                let (tape, loss): (_, Tensor) =
+                    Tape::record(|| loss(&self.student.trained.forward(images, head, &mut pass)?))?;
                 pass.commit(1)?;
                 gradients.backward(tape, &loss, weight, &weights)?;
                 Ok(loss.detach())
@@ -259,8 +256,7 @@ impl Learned {
         passes: &Passes,
     ) -> Result<Tensor> {
         let mut pass = passes.train();
-        let pooled = self.student.fixed.backbone.features(challenge, &mut pass)?.pooled;
-        let logits = self.student.fixed.logits(&pooled, Head::Mixup)?;
+        let logits = self.student.fixed.forward(challenge, Head::Mixup, &mut pass)?;
         pass.commit(1)?;
         let labels = gather_labels(&inputs.labels, &draws.generator.partners)?;
         Ok(self.mixed_ce(&logits, &labels, &draws.generator.lambdas)?)

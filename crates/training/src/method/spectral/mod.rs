@@ -88,8 +88,7 @@ impl SpectralMixup {
 
     /// What the network says of images as it is, without a graph of its weights.
     fn logits(&self, images: &Tensor) -> Result<Tensor> {
-        let pooled = self.student.fixed.backbone.features(images, &mut Pass::eval())?.pooled;
-        Ok(self.student.fixed.logits(&pooled, Head::OneHot)?)
+        Ok(self.student.fixed.forward(images, Head::OneHot, &mut Pass::eval())?)
     }
 
     /// The spectra of pixels, each beside that of the picture `shift` places on.
@@ -181,9 +180,9 @@ impl Method for SpectralMixup {
         let passes = Passes::new(self.drop_path, draws);
         let logits = |images: &Tensor| -> Result<Tensor> {
             let mut pass = passes.train();
-            let pooled = self.student.backbone().features(images, &mut pass)?.pooled;
+            let logits = self.student.trained.forward(images, Head::OneHot, &mut pass)?;
             pass.commit(1)?;
-            Ok(self.student.trained.logits(&pooled, Head::OneHot)?)
+            Ok(logits)
         };
         let (tape, (blended, clean, divergence)) = Tape::record(|| -> Result<_> {
             let (plain, blended) = (logits(images)?, logits(&blends)?);

@@ -36,8 +36,8 @@ pub(super) struct Probe {
 
 impl Sensitivity {
     pub(super) fn new(size: [usize; 2], window: usize) -> Result<Self> {
-        let [errors, probes, distance] = [(); 3].map(|()| Tensor::zeros(&size, DType::F32, &Device::Cpu));
-        let (errors, probes, distance) = (errors?, probes?, distance?);
+        let map = || Tensor::zeros(&size, DType::F32, &Device::Cpu);
+        let (errors, probes, distance) = (map()?, map()?, map()?);
         let batches = Tensor::zeros(1, DType::F32, &Device::Cpu)?;
         let named =
             [("errors", &errors), ("probes", &probes), ("distance", &distance), ("batches", &batches)];
@@ -50,7 +50,7 @@ impl Sensitivity {
     /// yet.
     pub(super) fn map(&self, device: &Device) -> Result<Tensor> {
         let [height, width] = self.size;
-        Ok(self.errors.copy()?.reshape((1, 1, height, width))?.to_device(device)?)
+        Ok(self.errors.reshape((1, 1, height, width))?.to_device(device)?)
     }
 
     /// The mean of the map over the frequencies that were tried; 0 before any was.
