@@ -1,6 +1,6 @@
 //! What every network offers.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor, bail};
 
 use crate::Pass;
 
@@ -15,7 +15,8 @@ pub trait Backbone: Send + Sync {
     /// If the shape doesn't fit.
     fn stem(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor>;
 
-    /// One stage, counted from 0: what the one before it gave to its own.
+    /// One stage, counted from 0: what the one before it gave to its own. Where that is a map in a type of its own, one of `f32`
+    /// does too.
     ///
     /// # Errors
     /// If there is no such stage, or the shape doesn't fit.
@@ -48,6 +49,18 @@ pub trait Backbone: Send + Sync {
     /// Channels of that map, and an image's side divided by its side.
     fn mixing_size(&self, stage: usize) -> (usize, usize) {
         (self.channels(stage), self.stride(stage))
+    }
+
+    /// Has what goes from stage to stage computed in a type from now on: `f32`, which networks begin with, or `bf16`. Pictures,
+    /// weights, and what pools and [maps](Self::map) give are `f32` in either.
+    ///
+    /// # Errors
+    /// If the network doesn't compute in it: only residual networks do in `bf16`.
+    fn compute_in(&mut self, dtype: DType) -> Result<()> {
+        match dtype {
+            DType::F32 => Ok(()),
+            _ => bail!("the network computes in f32 only; residual networks compute in bf16 too"),
+        }
     }
 
     /// What the one classifier is called in the state dict.

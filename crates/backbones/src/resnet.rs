@@ -1,7 +1,7 @@
 //! Residual networks: every ResNet and ResNeXt is this one type.
 
-use adautomix_ops::{ConvSpec, Epilogue, global_avg_pool, max_pool2d};
-use candle_core::{Result, Tensor, bail};
+use adautomix_ops::{ConvSpec, Epilogue, global_avg_pool, into_bf16, into_planes, max_pool2d};
+use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
 use crate::layers::{ConvNorm, NormStart};
@@ -12,6 +12,7 @@ pub struct ResNet {
     config: ResNetConfig,
     stem: ConvNorm,
     stages: Vec<Vec<Residual>>,
+    dtype: DType,
 }
 
 impl ResNet {
@@ -47,13 +48,23 @@ impl ResNet {
             }
             stages.push(residuals);
         }
-        Ok(Self { config, stem, stages })
+        Ok(Self { config, stem, stages, dtype: DType::F32 })
+    }
+}
+
+impl ResNet {
+    /// A map in the type that is computed in.
+    fn enter(&self, map: &Tensor) -> Result<Tensor> {
+        match self.dtype {
+            DType::BF16 => into_bf16(map),
+            _ => Ok(map.clone()),
+        }
     }
 }
 
 impl Backbone for ResNet {
     fn stem(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let x = self.stem.forward(images, Epilogue::Relu, pass)?;
+        let x = self.stem.forward(&self.enter(images)?, Epilogue::Relu, pass)?;
         match self.config.stem {
             Stem::Imagenet => max_pool2d(&x, [3, 3], [2, 2], [1, 1]),
             Stem::Cifar => Ok(x),
@@ -64,7 +75,7 @@ impl Backbone for ResNet {
         let Some(blocks) = self.stages.get(index) else {
             bail!("stage {index} asked of a network with {}", self.stages.len());
         };
-        blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x, pass))
+        blocks.iter().try_fold(self.enter(x)?, |x, block| block.forward(&x, pass))
     }
 
     fn stages(&self) -> usize {
@@ -81,6 +92,18 @@ impl Backbone for ResNet {
             Stem::Cifar => 1,
         };
         stem << stage
+    }
+
+    fn map(&self, _: usize, hidden: &Tensor) -> Result<Tensor> {
+        into_planes(hidden)
+    }
+
+    fn compute_in(&mut self, dtype: DType) -> Result<()> {
+        if !matches!(dtype, DType::F32 | DType::BF16) {
+            bail!("a residual network computes in f32 or bf16, not {dtype:?}");
+        }
+        self.dtype = dtype;
+        Ok(())
     }
 
     fn pool(&self, map: &Tensor) -> Result<Tensor> {

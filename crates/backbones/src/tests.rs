@@ -169,6 +169,36 @@ fn maps_have_the_channels_and_strides_that_are_announced() {
     }
 }
 
+#[test]
+fn residual_networks_compute_in_bf16_and_show_maps_of_f32() {
+    for (name, side) in [("resnet20-cifar", 16), ("resnet18", 64)] {
+        let (mut classifier, _) = classifier(name, 5);
+        let pass = |net: &dyn Backbone| net.features(&images(4, side), &mut Pass::train()).unwrap();
+        let exact = pass(&*classifier.backbone);
+        classifier.backbone.compute_in(DType::BF16).unwrap();
+        let net = &*classifier.backbone;
+        let rounded = pass(net);
+        for (stage, (hidden, exact)) in rounded.stages.iter().zip(&exact.stages).enumerate() {
+            assert_eq!(hidden.dtype(), DType::BF16);
+            let map = net.map(stage, hidden).unwrap();
+            let value = |x: Tensor| x.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            let error = value((&map - exact).unwrap()) / value(exact.clone());
+            assert!(error > 0.0 && error < 0.3, "{name} stage {stage}: {error}");
+            // What was taken out as a map can be put back.
+            if stage + 1 < net.stages() {
+                let [from_map, from_hidden] = [&map, hidden].map(|x| {
+                    net.map(stage + 1, &net.stage(stage + 1, x, &mut Pass::train()).unwrap()).unwrap()
+                });
+                assert_eq!(value((from_map - from_hidden).unwrap()), 0.0);
+            }
+        }
+        assert_eq!(rounded.pooled.dtype(), DType::F32);
+    }
+    let (mut classifier, _) = classifier("convnext_tiny-cifar", 5);
+    let refusal = classifier.backbone.compute_in(DType::BF16).unwrap_err().to_string();
+    assert!(refusal.contains("residual networks"), "{refusal}");
+}
+
 /// A network with two blocks a stage, which have all kinds of variables that there are, and the side of its pictures.
 fn shallow(name: &str) -> (Config, usize) {
     let side = if name.ends_with("-cifar") { 16 } else { 64 };

@@ -36,6 +36,15 @@ fn layers_and_networks_are_what_the_goldens_say() {
     passes("nets", 140);
 }
 
+/// The arithmetic of CUDA's tensor cores, rounded in the same places.
+#[test]
+fn layers_and_residual_networks_are_what_the_goldens_say_in_bf16() {
+    let output = parity(&[&goldens("nets"), "--bf16"]);
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let failures: Vec<&str> = lines.lines().filter(|line| !line.starts_with("pass")).collect();
+    assert_eq!(failures, ["49 passed, 0 failed (in bf16: operations to 1/64, networks to 1/4)"]);
+}
+
 #[test]
 fn only_selects_by_op() {
     let output = parity(&[&goldens("core"), "--only", "mix_images,adv_schedule"]);

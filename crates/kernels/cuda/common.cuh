@@ -1,4 +1,4 @@
-// What the kernels share: loops over elements, loads of four, sums over a warp and a block.
+// What the kernels share: loops over elements, loads of 16 bytes, sums over a warp and a block.
 #pragma once
 
 typedef unsigned int u32;
@@ -6,11 +6,42 @@ typedef unsigned int u32;
 #define WARP 32
 #define EVERYONE 0xffffffffu
 
+// Threads of a block that takes a tile, and so what its shared memory has room for.
+#define TILE_THREADS 256
+
 // Elements of a grid, each once.
 #define FOR_EACH(i, count) \
     for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < (count); i += gridDim.x * blockDim.x)
 
-// Neighbours that one thread takes: four where the buffers are aligned to 16 bytes, else one.
+// A bfloat16: the upper half of a float.
+struct bf16 {
+    unsigned short bits;
+};
+
+static __device__ __forceinline__ float widened(bf16 x) {
+    return __uint_as_float((u32)x.bits << 16);
+}
+
+static __device__ __forceinline__ float widened(float x) {
+    return x;
+}
+
+// To the nearest, ties to even, as 16 bits; a NaN stays one.
+static __device__ __forceinline__ u32 upper_half(float x) {
+    u32 bits = __float_as_uint(x);
+    return x != x ? 0x7fc0u : (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+}
+
+static __device__ __forceinline__ void put(bf16* to, float x) {
+    to->bits = (unsigned short)upper_half(x);
+}
+
+static __device__ __forceinline__ void put(float* to, float x) {
+    *to = x;
+}
+
+// Neighbours that one thread takes: those of 16 bytes where the buffers are aligned to them (four floats, eight bf16),
+// else one. They are computed with as floats.
 template <int WIDTH>
 struct Lanes {
     float at[WIDTH];
@@ -32,6 +63,22 @@ static __device__ __forceinline__ Lanes<WIDTH> load(const float* from) {
 }
 
 template <int WIDTH>
+static __device__ __forceinline__ Lanes<WIDTH> load(const bf16* from) {
+    Lanes<WIDTH> lanes;
+    if (WIDTH == 8) {
+        uint4 four = *reinterpret_cast<const uint4*>(from);
+        u32 pairs[4] = {four.x, four.y, four.z, four.w};
+        for (int pair = 0; pair < 4; ++pair) {
+            lanes.at[2 * pair % WIDTH] = __uint_as_float(pairs[pair] << 16);
+            lanes.at[(2 * pair + 1) % WIDTH] = __uint_as_float(pairs[pair] & 0xffff0000u);
+        }
+    } else {
+        lanes.at[0] = widened(*from);
+    }
+    return lanes;
+}
+
+template <int WIDTH>
 static __device__ __forceinline__ void store(float* to, const Lanes<WIDTH>& lanes) {
     if (WIDTH == 4) {
         *reinterpret_cast<float4*>(to) =
@@ -41,8 +88,22 @@ static __device__ __forceinline__ void store(float* to, const Lanes<WIDTH>& lane
     }
 }
 
+template <int WIDTH>
+static __device__ __forceinline__ void store(bf16* to, const Lanes<WIDTH>& lanes) {
+    if (WIDTH == 8) {
+        u32 pairs[4];
+        for (int pair = 0; pair < 4; ++pair) {
+            pairs[pair] = upper_half(lanes.at[2 * pair % WIDTH]) | upper_half(lanes.at[(2 * pair + 1) % WIDTH]) << 16;
+        }
+        *reinterpret_cast<uint4*>(to) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+    } else {
+        put(to, lanes.at[0]);
+    }
+}
+
 // The sum over the lanes of a warp, known to all of them.
-static __device__ __forceinline__ float warp_sum(float value) {
+template <class T>
+static __device__ __forceinline__ T warp_sum(T value) {
     for (int distance = WARP / 2; distance > 0; distance /= 2) {
         value += __shfl_xor_sync(EVERYONE, value, distance);
     }

@@ -33,6 +33,22 @@ struct float4 {
 inline float4 make_float4(float x, float y, float z, float w) {
     return {x, y, z, w};
 }
+struct uint4 {
+    unsigned x, y, z, w;
+};
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
+    return {x, y, z, w};
+}
+inline float __uint_as_float(unsigned bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+inline unsigned __float_as_uint(float value) {
+    unsigned bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
 
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
 

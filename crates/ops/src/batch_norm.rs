@@ -2,9 +2,10 @@
 
 use adautomix_kernels::batch_norm as kernels;
 use adautomix_kernels::scratch::unwritten;
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 use crate::buffers::{computed, on_kernels, with_optional, with_slices};
+use crate::maps::{by_planes, dims, into_bf16, into_planes};
 use crate::node::record;
 use crate::update::moving_averages;
 
@@ -15,8 +16,26 @@ pub enum Epilogue<'a> {
     None,
     /// `max(y, 0)`
     Relu,
-    /// `max(y + residual, 0)`, the residual shaped like the input.
+    /// `max(y + residual, 0)`, the residual shaped like the input, and of its type.
     AddRelu(&'a Tensor),
+}
+
+impl<'a> Epilogue<'a> {
+    fn residual(&self) -> Option<&'a Tensor> {
+        match self {
+            Self::AddRelu(residual) => Some(residual),
+            Self::None | Self::Relu => None,
+        }
+    }
+
+    /// The same with another residual, where there is one.
+    fn with(self, residual: Option<&Tensor>) -> Epilogue<'_> {
+        match (self, residual) {
+            (Epilogue::AddRelu(_), Some(residual)) => Epilogue::AddRelu(residual),
+            (Epilogue::None, _) => Epilogue::None,
+            _ => Epilogue::Relu,
+        }
+    }
 }
 
 /// The statistics of one batch, `[C]` each, outside the graph.
@@ -46,7 +65,7 @@ impl Moments {
     }
 }
 
-/// Normalises `x` `[B, C, H, W]` with the statistics of the batch (biased variance), scales by `weight` `[C]`, adds
+/// Normalises `x`, `[B, C, H, W]` or `[B, H, W, C]` of `bf16`, with the statistics of the batch (biased variance), scales by `weight` `[C]`, adds
 /// `bias` `[C]`, then applies the epilogue. Gives the result and the batch's statistics; buffers are not touched.
 ///
 /// # Errors
@@ -58,12 +77,17 @@ pub fn batch_norm_train(
     eps: f64,
     epilogue: Epilogue<'_>,
 ) -> Result<(Tensor, Moments)> {
-    if x.elem_count() == x.dim(1)? {
+    if x.elem_count() == dims(x)?[1] {
         bail!("batch_norm: one value a channel has no variance; expected more than one picture or pixel");
     }
     #[cfg(any(feature = "cuda", test))]
-    if crate::device::takes(x) {
+    if crate::device::takes_map(x) {
         return crate::device::batch_norm::batch_norm_train(x, weight, bias, eps, epilogue);
+    }
+    if x.dtype() == DType::BF16 {
+        let (x, residual) = (into_planes(x)?, epilogue.residual().map(into_planes).transpose()?);
+        let (y, moments) = batch_norm_train(&x, weight, bias, eps, epilogue.with(residual.as_ref()))?;
+        return Ok((into_bf16(&y)?, moments));
     }
     if !on_kernels(x) {
         return composed::batch_norm_train(x, weight, bias, eps, epilogue);
@@ -100,7 +124,7 @@ pub fn batch_norm_eval(
     epilogue: Epilogue<'_>,
 ) -> Result<Tensor> {
     #[cfg(any(feature = "cuda", test))]
-    if crate::device::takes(x) {
+    if crate::device::takes_map(x) {
         return crate::device::batch_norm::batch_norm_eval(
             x,
             weight,
@@ -111,6 +135,11 @@ pub fn batch_norm_eval(
             epilogue,
         );
     }
+    if x.dtype() == DType::BF16 {
+        let residual = epilogue.residual().map(into_planes).transpose()?;
+        let epilogue = epilogue.with(residual.as_ref());
+        return by_planes(x, |x| batch_norm_eval(x, weight, bias, running_mean, running_var, eps, epilogue));
+    }
     if !on_kernels(x) {
         return composed::batch_norm_eval(x, weight, bias, running_mean, running_var, eps, epilogue);
     }
@@ -120,9 +149,13 @@ pub fn batch_norm_eval(
     apply(&x, weight, bias, epilogue, Normalisation { sizes, mean, inverse, training: false })
 }
 
+/// Of maps of `bf16` each pixel counts as a picture.
 pub(crate) fn sizes(x: &Tensor) -> Result<kernels::BatchNorm> {
-    let (batch, channels, height, width) = x.dims4()?;
-    Ok(kernels::BatchNorm { batch, channels, pixels: height * width })
+    let [batch, channels, height, width] = dims(x)?;
+    Ok(match x.dtype() {
+        DType::BF16 => kernels::BatchNorm { batch: batch * height * width, channels, pixels: 1 },
+        _ => kernels::BatchNorm { batch, channels, pixels: height * width },
+    })
 }
 
 fn inverse_deviation(variance: &[f32], eps: f64) -> Vec<f32> {

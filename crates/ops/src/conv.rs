@@ -1,9 +1,10 @@
 //! Convolution.
 
 use adautomix_kernels::conv::Conv;
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 use crate::buffers::{computed, gradient, on_kernels, with_optional};
+use crate::maps::{by_planes, dims};
 use crate::node::record;
 
 /// How a filter moves over the picture; `[rows, columns]` each.
@@ -33,13 +34,23 @@ impl ConvSpec {
 
 /// Cross-correlation of `input` `[B, C, H, W]` with `weight` `[O, C / groups, kh, kw]`, plus `bias` `[O]`.
 ///
+/// Of an input in `bf16`, `[B, H, W, C]`, the result is another; the weight is `f32` and rounded on the way.
+///
 /// # Errors
 /// If the shapes don't fit.
 pub fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &ConvSpec) -> Result<Tensor> {
     let conv = sizes(input, weight, bias, spec)?;
     #[cfg(feature = "cudnn")]
-    if input.device().is_cuda() && input.dtype() == candle_core::DType::F32 {
-        return crate::device::conv::conv2d(input, weight, bias, conv);
+    if input.device().is_cuda() {
+        match (input.dtype(), bias) {
+            (DType::F32, _) => return crate::device::conv::conv2d(input, weight, bias, conv),
+            (DType::BF16, None) => return crate::device::conv::conv2d_bf16(input, weight, conv),
+            _ => {}
+        }
+    }
+    if input.dtype() == DType::BF16 {
+        let weight = weight.to_dtype(DType::BF16)?.to_dtype(DType::F32)?;
+        return by_planes(input, |input| conv2d(input, &weight, bias, spec));
     }
     if !on_kernels(input) {
         return composed::conv2d(input, weight, bias, spec);
@@ -69,7 +80,7 @@ pub fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &Con
 
 /// The sizes of the convolution, where they fit.
 fn sizes(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &ConvSpec) -> Result<Conv> {
-    let (batch, channels, height, width) = input.dims4()?;
+    let [batch, channels, height, width] = dims(input)?;
     let (filters, depth, rows, columns) = weight.dims4()?;
     let conv = Conv {
         batch,

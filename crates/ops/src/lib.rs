@@ -7,6 +7,9 @@
 //! PyTorch at kinks and ties. Between [`Tape::record`] and [`Tape::backward`] the same operations are differentiated
 //! without candle's graph, in less time.
 //!
+//! Maps are planes of `f32`, `[B, C, H, W]`. Convolutions, batch norms and pools also take [maps of `bf16`](into_bf16), whose
+//! channels lie side by side, `[B, H, W, C]`; weights, statistics and sums stay `f32`.
+//!
 //! ```
 //! use adautomix_ops::{ConvSpec, conv2d};
 //! use candle_core::{DType, Device, Tensor, Var};
@@ -38,6 +41,7 @@ mod device;
 mod interpolate;
 mod layer_norm;
 mod linear;
+mod maps;
 mod mask_attention;
 mod node;
 #[cfg(test)]
@@ -61,6 +65,7 @@ pub use depthwise::depthwise_conv7;
 pub use interpolate::{Interpolation, interpolate, upsample_softmax};
 pub use layer_norm::{layer_norm, layer_norm_channels_first};
 pub use linear::linear;
+pub use maps::{into_bf16, into_planes};
 pub use mask_attention::{MaskAttention, mask_attention};
 pub use pictures::{Upload, Window, cut_pictures};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};

@@ -53,6 +53,22 @@ fn run(
     Ok(results)
 }
 
+/// What `f` gives, and its gradients, for values of these shapes in a type, by candle's graph.
+///
+/// # Errors
+/// Those of `f`.
+pub(crate) fn expected(
+    shapes: &[&[usize]],
+    dtype: DType,
+    f: impl Fn(&[Tensor]) -> Result<Tensor>,
+) -> Result<Vec<Option<Tensor>>> {
+    run(&inputs(shapes)?, &vec![true; shapes.len()], dtype, By::Graph, &f)
+}
+
+fn inputs(shapes: &[&[usize]]) -> Result<Vec<Tensor>> {
+    shapes.iter().enumerate().map(|(i, shape)| values(shape, i as u64 + 1)).collect()
+}
+
 /// Checks `f` on `f32` inputs of these shapes, and its gradients, against `f` on the same numbers in `f64`: with every
 /// input tracked, and with each of them alone, by candle's graph and by a tape.
 ///
@@ -62,17 +78,29 @@ fn run(
 /// # Panics
 /// If a result differs.
 pub(crate) fn agrees(shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
-    let inputs = shapes
-        .iter()
-        .enumerate()
-        .map(|(i, shape)| values(shape, i as u64 + 1))
-        .collect::<Result<Vec<_>>>()?;
-    let want = run(&inputs, &vec![true; inputs.len()], DType::F64, By::Graph, &f)?;
+    let want = expected(shapes, DType::F64, &f)?;
+    agrees_with(&want, 2e-5, shapes, f)
+}
+
+/// As [`agrees`], against what is `expected`, to a share of each tensor's largest value.
+///
+/// # Errors
+/// Those of `f`.
+///
+/// # Panics
+/// If a result differs.
+pub(crate) fn agrees_with(
+    want: &[Option<Tensor>],
+    share: f64,
+    shapes: &[&[usize]],
+    f: impl Fn(&[Tensor]) -> Result<Tensor>,
+) -> Result<()> {
+    let inputs = inputs(shapes)?;
     for alone in 0..=inputs.len() {
         let tracked: Vec<bool> = (0..inputs.len()).map(|i| alone == inputs.len() || i == alone).collect();
         let mut results = Vec::new();
         for by in [By::Graph, By::Tape] {
-            results.extend(run(&inputs, &tracked, DType::F32, by, &f)?.into_iter().zip(&want).enumerate());
+            results.extend(run(&inputs, &tracked, DType::F32, by, &f)?.into_iter().zip(want).enumerate());
         }
         for (i, (got, want)) in &results {
             let (Some(got), Some(want)) = (got, want) else {
@@ -80,10 +108,11 @@ pub(crate) fn agrees(shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor
                 continue;
             };
             assert_eq!(got.dims(), want.dims());
+            let [got, want] = [got, want].map(|tensor| tensor.to_dtype(DType::F64));
+            let (got, want) = (got?, want?);
             let largest = want.abs()?.flatten_all()?.max(0)?.to_scalar::<f64>()?;
-            let error =
-                (got.to_dtype(DType::F64)? - want)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f64>()?;
-            assert!(error <= 1e-6 + 2e-5 * largest, "result {i}: off by {error:e} of {largest:e}");
+            let error = (got - want)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f64>()?;
+            assert!(error <= 1e-6 + share * largest, "result {i}: off by {error:e} of {largest:e}");
         }
     }
     Ok(())

@@ -2,14 +2,15 @@
 
 use crate::buffers::{computed, gradient, on_kernels};
 use crate::interpolate::resize;
+use crate::maps::{by_planes, dims, into_planes};
 use crate::node::record1;
 use adautomix_kernels::pool::{self, Window};
 use adautomix_kernels::resize::{Resize, Taps};
-use candle_core::{D, Result, Tensor, bail};
+use candle_core::{D, DType, Result, Tensor, bail};
 
 /// The largest value of each window of `x` `[B, C, H, W]`; `kernel`, `stride` and `padding` are `[rows, columns]`.
 ///
-/// Padding never wins, even where every value is negative. The gradient goes to the first maximum of a window in row-major
+/// A map of `bf16` is `[B, H, W, C]`, before and after. Padding never wins, even where every value is negative. The gradient goes to the first maximum of a window in row-major
 /// order, as in PyTorch.
 ///
 /// # Errors
@@ -17,8 +18,11 @@ use candle_core::{D, Result, Tensor, bail};
 pub fn max_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Result<Tensor> {
     let window = window("max_pool2d", x, kernel, stride, padding)?;
     #[cfg(any(feature = "cuda", test))]
-    if crate::device::takes(x) {
+    if crate::device::takes_map(x) {
         return crate::device::pool::max_pool2d(x, window);
+    }
+    if x.dtype() == DType::BF16 {
+        return by_planes(x, |x| max_pool2d(x, kernel, stride, padding));
     }
     if !on_kernels(x) {
         return composed::max_pool2d(x, &window);
@@ -43,17 +47,21 @@ pub fn avg_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [
     resize(x, Resize { rows: taps(0), columns: taps(1) })
 }
 
-/// The mean of each map: `[B, C, H, W]` to `[B, C]`.
+/// The mean of each channel: `[B, C, H, W]`, or `[B, H, W, C]` of `bf16`, to `[B, C]` of `f32`.
 ///
 /// # Errors
 /// If `x` hasn't four dimensions.
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
-    let (batch, channels, height, width) = x.dims4()?;
     #[cfg(any(feature = "cuda", test))]
-    if crate::device::takes(x) {
-        return crate::device::pool::global_avg_pool(x);
+    if crate::device::takes_map(x) {
+        return match x.dtype() {
+            DType::BF16 => crate::device::pool::mean_of_pixels(x),
+            _ => crate::device::pool::global_avg_pool(x),
+        };
     }
-    if !on_kernels(x) {
+    let x = into_planes(x)?;
+    let (batch, channels, height, width) = x.dims4()?;
+    if !on_kernels(&x) {
         return x.flatten_from(2)?.mean(D::Minus1);
     }
     let (x, area) = (x.contiguous()?, height * width);
@@ -71,7 +79,7 @@ fn window(
     stride: [usize; 2],
     padding: [usize; 2],
 ) -> Result<Window> {
-    let (_, _, height, width) = x.dims4()?;
+    let [_, _, height, width] = dims(x)?;
     let window = Window { input: [height, width], kernel, stride, padding };
     let half = |axis: usize| kernel[axis] >= 1 && stride[axis] >= 1 && 2 * padding[axis] <= kernel[axis];
     if !(half(0) && half(1)) || window.output().is_none() {

@@ -41,7 +41,7 @@ pub use method::{
 pub use overrides::Override;
 pub use recipe::{
     BeforeScope, GeneratorOptimizer, Heads, LabelWeights, Loss, LossName, Network, Observer, Optimizer,
-    OptimizerName, Recipe, Schedule, ScheduleName, Teacher, TimeUnit, Training, Warmup,
+    OptimizerName, Precision, Recipe, Schedule, ScheduleName, Teacher, TimeUnit, Training, Warmup,
 };
 pub use summary::{Accuracy, NetworkSummary, Statistics, Summary};
 pub use toml::Value;

@@ -66,6 +66,26 @@ pub struct Network {
     /// How probably the last residual block is left out for a sample; it rises linearly from 0 at the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_path: Option<f64>,
+    /// What its maps are computed in; weights, statistics and losses are `f32` in either.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
+}
+
+/// The type of a network's maps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 24 bits; on CUDA products may have factors of 11 (TF32).
+    #[default]
+    F32,
+    /// 8 bits with the range of `f32`, the channels of a pixel side by side; for residual networks.
+    Bf16,
+}
+
+impl Precision {
+    fn is_f32(&self) -> bool {
+        *self == Self::F32
+    }
 }
 
 /// How many heads a network has.

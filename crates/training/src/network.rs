@@ -1,7 +1,7 @@
 //! A classifier together with the tensors that it is made of.
 
 use adautomix_backbones::{self as backbones, Backbone, Classifier};
-use candle_core::Device;
+use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 
 use crate::{Parameters, Result};
@@ -19,6 +19,15 @@ pub fn named(name: &str, classes: usize, two_heads: bool) -> Box<Build> {
         } else {
             Classifier::one_head(backbone, classes, vb)
         }
+    })
+}
+
+/// What `build` does, in maps of `bf16`.
+pub(crate) fn in_bf16(build: Box<Build>) -> Box<Build> {
+    Box::new(move |vb| {
+        let mut classifier = build(vb)?;
+        classifier.backbone.compute_in(DType::BF16)?;
+        Ok(classifier)
     })
 }
 

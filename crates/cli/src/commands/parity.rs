@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use candle_core::DType;
 
 use crate::device::DeviceArgs;
 use crate::parity::{self, Outcome};
@@ -12,7 +13,8 @@ use crate::parity::{self, Outcome};
 /// Compare this program with golden cases that an independent PyTorch implementation computed.
 ///
 /// Prints a line a case with the largest error, in units of the case's tolerance; exit code 1 if any case fails or its
-/// op is unknown. On CUDA a case may miss its tolerance tenfold, unless --no-tf32 is given.
+/// op is unknown. On CUDA a case may miss its tolerance tenfold, unless --no-tf32 is given; in bf16 tolerances are its own, and
+/// are printed.
 #[derive(clap::Args)]
 pub(crate) struct ParityArgs {
     /// Cases, or folders to search for cases.
@@ -21,6 +23,9 @@ pub(crate) struct ParityArgs {
     /// Run the cases of these ops only.
     #[arg(long, value_delimiter = ',', value_name = "OP")]
     only: Vec<String>,
+    /// Compute maps in bf16, and run the cases that can: those of convolutions, batch norms, pools and residual networks.
+    #[arg(long)]
+    bf16: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -32,10 +37,11 @@ const TF32_ALLOWANCE: f64 = 10.0;
 pub(crate) fn run(args: &ParityArgs) -> Result<ExitCode> {
     let device = args.device.open()?;
     // A factor of TF32 has 10 bits, which the cases' tolerances, made for f32, don't know of.
-    let allowance = if args.device.rounds() { TF32_ALLOWANCE } else { 1.0 };
+    let allowance = if args.device.rounds() && !args.bf16 { TF32_ALLOWANCE } else { 1.0 };
+    let dtype = if args.bf16 { DType::BF16 } else { DType::F32 };
     let (mut passed, mut failed, mut out) = (0, 0, std::io::stdout().lock());
     for path in parity::find(&args.paths)? {
-        let Some(outcome) = parity::check(&path, &args.only, &device) else {
+        let Some(outcome) = parity::check(&path, &args.only, &device, dtype) else {
             continue;
         };
         let passes = outcome.result.as_ref().is_ok_and(|worst| worst.error <= allowance);
@@ -47,7 +53,13 @@ pub(crate) fn run(args: &ParityArgs) -> Result<ExitCode> {
             "no case to run: nothing ends in `.safetensors` there, or no case has the ops given with --only"
         );
     }
-    let note = if allowance > 1.0 { format!(" (tolerances x {allowance}, for TF32)") } else { String::new() };
+    let note = match parity::BF16_TOLERANCES {
+        [operation, network] if args.bf16 => {
+            format!(" (in bf16: operations to 1/{}, networks to 1/{})", 1.0 / operation, 1.0 / network)
+        }
+        _ if allowance > 1.0 => format!(" (tolerances x {allowance}, for TF32)"),
+        _ => String::new(),
+    };
     writeln!(out, "{passed} passed, {failed} failed{note}")?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -22,6 +22,8 @@ pub(super) struct Case {
     pub(super) atol: f64,
     /// Where it is computed.
     pub(super) device: Device,
+    /// What maps are computed in.
+    pub(super) dtype: DType,
     params: Value,
     tensors: BTreeMap<String, Tensor>,
     variables: HashMap<String, Var>,
@@ -29,7 +31,7 @@ pub(super) struct Case {
 
 impl Case {
     /// Reads a case. Inputs and weights whose gradient is expected become variables.
-    pub(super) fn read(path: &Path, device: &Device) -> Result<Self> {
+    pub(super) fn read(path: &Path, device: &Device, dtype: DType) -> Result<Self> {
         let bytes = std::fs::read(path).context("it can't be read")?;
         let (_, header) = SafeTensors::read_metadata(&bytes).context("it is not a safetensors file")?;
         let metadata = header.metadata().as_ref().context("it has no metadata")?;
@@ -45,6 +47,7 @@ impl Case {
             rtol: number("rtol")?,
             atol: number("atol")?,
             device: device.clone(),
+            dtype,
             params: serde_json::from_str(text("params")?).context("its `params` are not JSON")?,
             tensors: candle_core::safetensors::load_buffer(&bytes, device)?.into_iter().collect(),
             variables: HashMap::new(),
@@ -98,6 +101,12 @@ impl Case {
     /// An input.
     pub(super) fn input(&self, name: &str) -> Result<Tensor> {
         self.find(&format!("in/{name}")).with_context(|| format!("it has no `in/{name}`"))
+    }
+
+    /// An input that is a map, as it is computed with.
+    pub(super) fn map(&self, name: &str) -> Result<Tensor> {
+        let map = self.input(name)?;
+        Ok(if self.dtype == DType::BF16 { adautomix_ops::into_bf16(&map)? } else { map })
     }
 
     /// The input by formula of a case that has one, whose name is whatever the formula's is.

@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 
 use adautomix_ops::Tape;
 use anyhow::{Context, Result, bail};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use case::Case;
 pub(crate) use compare::Worst;
+pub(crate) use nets::BF16_TOLERANCES;
 
 /// What an operation computed, by the names of the case's `out/` tensors. More than a case asks for is fine.
 type Outputs = Vec<(String, Tensor)>;
@@ -64,14 +65,22 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Runs one case, or gives nothing if its operation isn't among `only` (all are, if that is empty).
-pub(crate) fn check(path: &Path, only: &[String], device: &Device) -> Option<Outcome> {
-    let case = match Case::read(path, device) {
+/// Runs one case in maps of a type, or gives nothing if its operation isn't among `only` (all are, if that is empty) or doesn't
+/// compute in it.
+pub(crate) fn check(path: &Path, only: &[String], device: &Device, dtype: DType) -> Option<Outcome> {
+    let mut case = match Case::read(path, device, dtype) {
         Ok(case) => case,
         Err(error) => return Some(Outcome { op: String::new(), result: Err(error) }),
     };
     if !only.is_empty() && !only.contains(&case.op) {
         return None;
+    }
+    if dtype == DType::BF16 {
+        match nets::bf16_tolerance(&case) {
+            Ok(Some(tolerance)) => (case.rtol, case.atol) = (tolerance, 0.0),
+            Ok(None) => return None,
+            Err(error) => return Some(Outcome { op: case.op, result: Err(error) }),
+        }
     }
     Some(Outcome { result: run(&case), op: case.op })
 }

@@ -1,10 +1,16 @@
 //! Batch normalisation with what follows it: see [`crate::batch_norm`].
+//!
+//! Maps are planes, or have the channels of a pixel side by side ([`Map::ROWS`]); of those `batch` counts the pixels of all
+//! pictures, and `pixels` is 1.
 
-use super::{BLOCK, Launch, Result, Span, arguments, blocks, each, whole};
+use super::{BLOCK, Launch, Map, Result, Span, arguments, blocks, each, each_by_warp, whole};
 use crate::batch_norm::BatchNorm;
 
 /// Blocks that sum over a batch, about: enough for a large device.
 const SUMMING: usize = 512;
+
+/// Threads of a tile that go across at most, so that its rows are read in long runs.
+const ACROSS: usize = 32;
 
 /// What is known of each channel, `[channels]` each.
 #[derive(Clone, Copy, Debug)]
@@ -17,50 +23,74 @@ pub struct Statistics {
 
 /// The gradients that [`BatchNorm::device_backward`] writes; what is `None` is not computed.
 #[derive(Clone, Copy, Debug)]
-pub struct Gradients {
+pub struct Gradients<T> {
     /// By the scale, `[channels]`.
     pub weight: Span<f32>,
     /// By the shift, `[channels]`.
     pub bias: Span<f32>,
     /// By the input.
-    pub input: Option<Span<f32>>,
+    pub input: Option<Span<T>>,
     /// By the residual, shaped like the input.
-    pub residual: Option<Span<f32>>,
+    pub residual: Option<Span<T>>,
+}
+
+/// How sums over a batch are cut.
+struct Cut {
+    /// Blocks side by side: channels, or tiles of them.
+    columns: usize,
+    /// What the kernel is told of them: the pixels of a plane, or how many threads of a tile go across.
+    inner: usize,
+    /// Pictures or rows of a slice.
+    pictures: usize,
+    /// Slices.
+    slices: usize,
+    /// Whether threads take several neighbours at once.
+    wide: bool,
 }
 
 impl BatchNorm {
-    /// Pictures of a slice that one block sums over.
-    fn pictures(&self) -> usize {
-        let slices = (SUMMING / self.channels.max(1)).clamp(1, self.batch.max(1));
-        self.batch.div_ceil(slices)
-    }
-
-    fn slices(&self) -> usize {
-        self.batch.div_ceil(self.pictures().max(1))
+    fn cut<T: Map>(&self, wide: bool) -> Cut {
+        let (columns, inner, fewest) = if T::ROWS {
+            let width = if wide { T::WIDTH } else { 1 };
+            let across = self.channels.div_ceil(width).next_power_of_two().min(ACROSS);
+            (self.channels.div_ceil(width * across), across, BLOCK as usize / across)
+        } else {
+            (self.channels, self.pixels, 1)
+        };
+        let most = self.batch.div_ceil(fewest).max(1);
+        let pictures = self.batch.div_ceil((SUMMING / columns.max(1)).clamp(1, most));
+        Cut { columns, inner, pictures, slices: self.batch.div_ceil(pictures.max(1)), wide }
     }
 
     /// Elements of working memory that the sums over a batch need.
-    pub fn workspace(&self) -> usize {
-        2 * self.slices() * self.channels + 2 * self.channels
+    pub fn workspace<T: Map>(&self) -> usize {
+        let slices = [false, true].map(|wide| self.cut::<T>(wide).slices);
+        2 * slices[0].max(slices[1]) * self.channels + 2 * self.channels
     }
 
     fn picture(&self) -> [usize; 3] {
         [self.batch, self.channels, self.pixels]
     }
 
-    /// Whether threads take four neighbours at once.
-    fn wide(&self, buffers: &[Option<Span<f32>>]) -> bool {
-        self.pixels.is_multiple_of(4) && buffers.iter().flatten().all(Span::aligned)
+    /// Whether threads take several neighbours at once.
+    fn wide<T: Map>(&self, buffers: &[Option<Span<T>>]) -> bool {
+        let inner = if T::ROWS { self.channels } else { self.pixels };
+        inner.is_multiple_of(T::WIDTH) && buffers.iter().flatten().all(Span::aligned)
+    }
+
+    /// Elements of the input by those that a thread takes at once.
+    fn threads<T: Map>(&self, wide: bool) -> usize {
+        self.len().div_ceil(if wide { T::WIDTH } else { 1 })
     }
 
     /// Mean, inverse deviation and unbiased variance of each channel of `x`.
     ///
     /// # Errors
     /// If a buffer has the wrong length.
-    pub fn device_moments(
+    pub fn device_moments<T: Map>(
         &self,
         queue: &impl Launch,
-        x: Span<f32>,
+        x: Span<T>,
         eps: f32,
         by: Statistics,
         unbiased: Span<f32>,
@@ -70,25 +100,17 @@ impl BatchNorm {
         for channel in [by.mean, by.inverse, unbiased] {
             whole("batch_norm", channel, &[self.channels])?;
         }
-        let parts = self.slices() * self.channels;
+        let Cut { columns, inner, pictures, slices, wide } = self.cut::<T>(self.wide(&[Some(x)]));
+        let parts = slices * self.channels;
         let (means, squares) = (workspace.part(0, parts)?, workspace.part(parts, parts)?);
-        let (batch, channels, pixels, pictures) = (self.batch, self.channels, self.pixels, self.pictures());
-        let sums = arguments![x, means, squares, batch, channels, pixels, pictures, self.wide(&[Some(x)])];
-        blocks(queue, "batch_norm_partial", [channels, self.slices()], BLOCK, sums)?;
+        let (batch, channels, pixels) = (self.batch, self.channels, self.pixels);
+        let sums = arguments![x, means, squares, batch, channels, inner, pictures, wide];
+        let kernel = T::kernel("batch_norm_partial", "batch_norm_partial_bf16");
+        blocks(queue, kernel, [columns, slices], BLOCK, sums)?;
         let finish = arguments![
-            means,
-            squares,
-            by.mean,
-            by.inverse,
-            unbiased,
-            batch,
-            channels,
-            pixels,
-            pictures,
-            self.slices(),
-            eps
+            means, squares, by.mean, by.inverse, unbiased, batch, channels, pixels, pictures, slices, eps
         ];
-        each(queue, "batch_norm_finish", channels, finish)
+        each_by_warp(queue, "batch_norm_finish", channels, finish)
     }
 
     /// `inverse = 1 / sqrt(variance + eps)` of each channel.
@@ -111,15 +133,15 @@ impl BatchNorm {
     ///
     /// # Errors
     /// If a buffer has the wrong length.
-    pub fn device_forward(
+    pub fn device_forward<T: Map>(
         &self,
         queue: &impl Launch,
-        x: Span<f32>,
+        x: Span<T>,
         by: Statistics,
         [weight, bias]: [Span<f32>; 2],
-        residual: Option<Span<f32>>,
+        residual: Option<Span<T>>,
         relu: bool,
-        y: Span<f32>,
+        y: Span<T>,
     ) -> Result<()> {
         for picture in [Some(x), residual, Some(y)].into_iter().flatten() {
             whole("batch_norm", picture, &self.picture())?;
@@ -132,7 +154,8 @@ impl BatchNorm {
         let arguments = arguments![
             x, by.mean, by.inverse, weight, bias, residual, y, channels, pixels, count, relu, wide
         ];
-        each(queue, "batch_norm_apply", count.div_ceil(if wide { 4 } else { 1 }), arguments)
+        let kernel = T::kernel("batch_norm_apply", "batch_norm_apply_bf16");
+        each(queue, kernel, self.threads::<T>(wide), arguments)
     }
 
     /// The gradients, from that of the result; `y` is the result where a ReLU followed, `training` says whether the
@@ -140,15 +163,15 @@ impl BatchNorm {
     ///
     /// # Errors
     /// If a buffer has the wrong length.
-    pub fn device_backward(
+    pub fn device_backward<T: Map>(
         &self,
         queue: &impl Launch,
-        [grad, x]: [Span<f32>; 2],
-        y: Option<Span<f32>>,
+        [grad, x]: [Span<T>; 2],
+        y: Option<Span<T>>,
         by: Statistics,
         weight: Span<f32>,
         training: bool,
-        gradients: Gradients,
+        gradients: Gradients<T>,
         workspace: Span<f32>,
     ) -> Result<()> {
         let pictures = [Some(grad), Some(x), y, gradients.input, gradients.residual];
@@ -158,14 +181,15 @@ impl BatchNorm {
         for channel in [by.mean, by.inverse, weight, gradients.weight, gradients.bias] {
             whole("batch_norm", channel, &[self.channels])?;
         }
-        let (parts, channels) = (self.slices() * self.channels, self.channels);
+        let Cut { columns, inner, pictures: per_slice, slices, wide } = self.cut::<T>(self.wide(&pictures));
+        let (parts, channels) = (slices * self.channels, self.channels);
         let (totals, aligned) = (workspace.part(0, parts)?, workspace.part(parts, parts)?);
         let shift = workspace.part(2 * parts, channels)?;
         let tilt = workspace.part(2 * parts + channels, channels)?;
-        let (batch, pixels, wide) = (self.batch, self.pixels, self.wide(&pictures));
-        let sums =
-            arguments![grad, x, y, by.mean, totals, aligned, batch, channels, pixels, self.pictures(), wide];
-        blocks(queue, "batch_norm_sums", [channels, self.slices()], BLOCK, sums)?;
+        let (batch, pixels) = (self.batch, self.pixels);
+        let sums = arguments![grad, x, y, by.mean, totals, aligned, batch, channels, inner, per_slice, wide];
+        let kernel = T::kernel("batch_norm_sums", "batch_norm_sums_bf16");
+        blocks(queue, kernel, [columns, slices], BLOCK, sums)?;
         let finish = arguments![
             totals,
             aligned,
@@ -177,10 +201,10 @@ impl BatchNorm {
             batch,
             channels,
             pixels,
-            self.slices(),
+            slices,
             training
         ];
-        each(queue, "batch_norm_sums_finish", channels, finish)?;
+        each_by_warp(queue, "batch_norm_sums_finish", channels, finish)?;
         if gradients.input.is_none() && gradients.residual.is_none() {
             return Ok(());
         }
@@ -201,6 +225,7 @@ impl BatchNorm {
             count,
             wide
         ];
-        each(queue, "batch_norm_gradient", count.div_ceil(if wide { 4 } else { 1 }), gradient)
+        let kernel = T::kernel("batch_norm_gradient", "batch_norm_gradient_bf16");
+        each(queue, kernel, self.threads::<T>(wide), gradient)
     }
 }

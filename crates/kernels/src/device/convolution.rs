@@ -1,5 +1,8 @@
 //! Convolutions by cuDNN: forward, and the gradients by input and weight, with groups in one call.
 //!
+//! Maps and weights of `f32` are NCHW; those of `bf16` have the channels of a pixel, and of a filter's tap, side by side
+//! (NHWC), as its tensor cores want them. Sums are `f32` in either.
+//!
 //! The algorithm of a convolution is chosen when it first occurs, and kept with its descriptors and the size of its
 //! working memory, of which there is one buffer for all.
 
@@ -10,13 +13,13 @@ use std::sync::Arc;
 use cudarc::cudnn::{result, sys};
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
-use super::{Fault, Result, Span, whole};
+use super::{Fault, Map, Result, Span, whole};
 use crate::conv::Conv;
 
 /// How exact, and how repeatable, convolutions are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Math {
-    /// Whether products may be rounded to TF32 (10 bits); sums stay `f32`.
+    /// Whether factors of `f32` may be rounded to TF32 (10 bits); sums stay `f32`.
     pub tf32: bool,
     /// Whether only algorithms are used that give the same numbers on every run of the same device.
     pub deterministic: bool,
@@ -43,7 +46,7 @@ const CANDIDATES: usize = 24;
 pub struct Convolutions {
     handle: sys::cudnnHandle_t,
     stream: Arc<CudaStream>,
-    plans: HashMap<(Conv, Direction, Math), Plan>,
+    plans: HashMap<(Conv, Direction, Math, bool), Plan>,
     workspace: Option<CudaSlice<u8>>,
 }
 
@@ -101,16 +104,17 @@ impl Convolutions {
     }
 
     /// Computes `out` from `operands`, as the direction says; `out` is overwritten.
+    /// The gradient by a weight of `bf16` is rounded to it.
     ///
     /// # Errors
     /// If a buffer has the wrong length or cuDNN has no way to compute it.
-    pub fn run(
+    pub fn run<T: Map>(
         &mut self,
         conv: Conv,
         direction: Direction,
         math: Math,
-        operands: [Span<f32>; 2],
-        out: Span<f32>,
+        operands: [Span<T>; 2],
+        out: Span<T>,
     ) -> Result<()> {
         let [height, width] = conv.size;
         let [rows, columns] = conv.out();
@@ -128,7 +132,7 @@ impl Convolutions {
         if out.is_empty() {
             return Ok(());
         }
-        let key = (conv, direction, math);
+        let key = (conv, direction, math, T::ROWS);
         let plan = match self.plans.get(&key) {
             Some(plan) => *plan,
             None => {
@@ -142,16 +146,16 @@ impl Convolutions {
     }
 
     /// Describes a convolution and chooses how it is computed.
-    fn plan(
+    fn plan<T: Map>(
         &mut self,
         conv: Conv,
         direction: Direction,
         math: Math,
         shapes: [[usize; 4]; 3],
-        operands: [Span<f32>; 2],
-        out: Span<f32>,
+        operands: [Span<T>; 2],
+        out: Span<T>,
     ) -> Result<Plan> {
-        let descriptors = describe(conv, math, shapes)?;
+        let descriptors = describe::<T>(conv, math, shapes)?;
         let candidates = candidates(self.handle, direction, descriptors, None).map_err(cudnn)?;
         let fits = |candidate: &Candidate| {
             candidate.memory <= WORKSPACE && (candidate.deterministic || !math.deterministic)
@@ -160,7 +164,8 @@ impl Convolutions {
         if !math.deterministic {
             // Which is fastest is tried, once, on the operands at hand; the result is written anyway.
             let size = candidates.iter().filter(|c| fits(c)).map(|c| c.memory).max().unwrap_or(0);
-            let trial = Trial { operands, out, workspace: self.workspace(size)?, size };
+            let workspace = self.workspace(size)? as *mut c_void;
+            let trial = Trial { operands: operands.map(pointer), out: pointer(out), workspace, size };
             let tried = candidates_or_none(self.handle, direction, descriptors, &trial);
             chosen = tried.into_iter().find(|candidate| candidate.memory <= size).or(chosen);
         }
@@ -186,23 +191,28 @@ impl Convolutions {
     }
 }
 
-fn describe(conv: Conv, math: Math, [input, weight, output]: [[usize; 4]; 3]) -> Result<Descriptors> {
-    let format = sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW;
-    let float = sys::cudnnDataType_t::CUDNN_DATA_FLOAT;
-    let math = if math.tf32 {
-        sys::cudnnMathType_t::CUDNN_DEFAULT_MATH
-    } else {
-        sys::cudnnMathType_t::CUDNN_FMA_MATH
+fn describe<T: Map>(conv: Conv, math: Math, [input, weight, output]: [[usize; 4]; 3]) -> Result<Descriptors> {
+    use sys::cudnnDataType_t::{CUDNN_DATA_BFLOAT16, CUDNN_DATA_FLOAT};
+    use sys::cudnnMathType_t::{CUDNN_DEFAULT_MATH, CUDNN_FMA_MATH, CUDNN_TENSOR_OP_MATH};
+    use sys::cudnnTensorFormat_t::{CUDNN_TENSOR_NCHW, CUDNN_TENSOR_NHWC};
+    let (format, kind) = match T::ROWS {
+        true => (CUDNN_TENSOR_NHWC, CUDNN_DATA_BFLOAT16),
+        false => (CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT),
+    };
+    let math = match (T::ROWS, math.tf32) {
+        (true, _) => CUDNN_TENSOR_OP_MATH,
+        (false, true) => CUDNN_DEFAULT_MATH,
+        (false, false) => CUDNN_FMA_MATH,
     };
     let tensor = |shape: [usize; 4]| -> Result<sys::cudnnTensorDescriptor_t> {
         let descriptor = result::create_tensor_descriptor().map_err(cudnn)?;
         // SAFETY: the descriptor was just made.
-        unsafe { result::set_tensor4d_descriptor(descriptor, format, float, ints(shape)?) }.map_err(cudnn)?;
+        unsafe { result::set_tensor4d_descriptor(descriptor, format, kind, ints(shape)?) }.map_err(cudnn)?;
         Ok(descriptor)
     };
     let filter = result::create_filter_descriptor().map_err(cudnn)?;
     // SAFETY: the descriptor was just made.
-    unsafe { result::set_filter4d_descriptor(filter, float, format, ints(weight)?) }.map_err(cudnn)?;
+    unsafe { result::set_filter4d_descriptor(filter, kind, format, ints(weight)?) }.map_err(cudnn)?;
     let descriptor = result::create_convolution_descriptor().map_err(cudnn)?;
     let ([rows, columns], [row_step, column_step]) = (ints(conv.padding)?, ints(conv.stride)?);
     let [row_gap, column_gap] = ints(conv.dilation)?;
@@ -218,7 +228,7 @@ fn describe(conv: Conv, math: Math, [input, weight, output]: [[usize; 4]; 3]) ->
             row_gap,
             column_gap,
             mode,
-            float,
+            CUDNN_DATA_FLOAT,
         )
         .and_then(|()| result::set_convolution_group_count(descriptor, conv.groups as c_int))
         .and_then(|()| result::set_convolution_math_type(descriptor, math))
@@ -238,9 +248,9 @@ struct Candidate {
 
 /// What algorithms are tried on.
 struct Trial {
-    operands: [Span<f32>; 2],
-    out: Span<f32>,
-    workspace: u64,
+    operands: [*mut c_void; 2],
+    out: *mut c_void,
+    workspace: *mut c_void,
     size: usize,
 }
 
@@ -278,11 +288,10 @@ fn candidates(
                 match trial {
                     None => sys::$guess(handle, $first, $second, conv, $result, most, &mut count, list),
                     Some(trial) => {
-                        let [first, second] = trial.operands.map(pointer);
-                        let (out, workspace) = (pointer(trial.out), trial.workspace as *mut c_void);
+                        let Trial { operands: [first, second], out, workspace, size } = *trial;
                         sys::$try(
                             handle, $first, first, $second, second, conv, $result, out, most, &mut count,
-                            list, workspace, trial.size,
+                            list, workspace, size,
                         )
                     }
                 }
@@ -349,11 +358,11 @@ fn workspace_size(
     }
 }
 
-fn launch(
+fn launch<T>(
     handle: sys::cudnnHandle_t,
     plan: Plan,
-    operands: [Span<f32>; 2],
-    out: Span<f32>,
+    operands: [Span<T>; 2],
+    out: Span<T>,
     (workspace, size): (u64, usize),
 ) -> std::result::Result<(), result::CudnnError> {
     let Descriptors { input, weight, output, conv } = plan.descriptors;

@@ -58,6 +58,29 @@ impl std::error::Error for Fault {}
 /// What a launch gives.
 pub type Result<T> = std::result::Result<T, Fault>;
 
+/// What a map is made of, and with that how it lies: planes of `f32`, or `bf16` with the channels of a pixel side by side.
+/// Sums and statistics are `f32` in either.
+pub trait Map: Copy {
+    /// Whether the channels of a pixel lie side by side.
+    const ROWS: bool;
+
+    /// Elements of 16 bytes, which a thread takes at once where it can.
+    const WIDTH: usize = 16 / size_of::<Self>();
+
+    /// The kernel for maps of this kind.
+    fn kernel(planes: &'static str, rows: &'static str) -> &'static str {
+        if Self::ROWS { rows } else { planes }
+    }
+}
+
+impl Map for f32 {
+    const ROWS: bool = false;
+}
+
+impl Map for half::bf16 {
+    const ROWS: bool = true;
+}
+
 /// A buffer in the memory of a device: an address and a number of elements, unowned.
 #[derive(Debug)]
 pub struct Span<T> {
@@ -214,12 +237,16 @@ pub(crate) const KERNELS: &[&str] = &[
     "attention_bias_partial",
     "attention_bias_finish",
     "batch_norm_partial",
+    "batch_norm_partial_bf16",
     "batch_norm_finish",
     "batch_norm_inverse",
     "batch_norm_apply",
+    "batch_norm_apply_bf16",
     "batch_norm_sums",
+    "batch_norm_sums_bf16",
     "batch_norm_sums_finish",
     "batch_norm_gradient",
+    "batch_norm_gradient_bf16",
     "blend_forward",
     "blend_backward_images",
     "blend_backward_mask",
@@ -237,11 +264,20 @@ pub(crate) const KERNELS: &[&str] = &[
     "mask_attention_shift",
     "cut_pictures",
     "max_pool_forward",
+    "max_pool_forward_bf16",
     "max_pool_backward",
+    "max_pool_backward_bf16",
     "global_average_forward",
+    "global_average_forward_bf16",
     "global_average_backward",
+    "global_average_backward_bf16",
     "reorder",
     "transpose",
+    "transpose_to_bf16",
+    "transpose_from_bf16",
+    "transpose_thin",
+    "transpose_thin_to_bf16",
+    "transpose_thin_from_bf16",
     "resize",
     "resize_softmax",
     "map_softmax_backward",

@@ -1,6 +1,8 @@
 //! Pooling over windows and over whole maps: see [`crate::pool`].
 
-use super::{Fault, Launch, Result, Span, arguments, each, each_by_warp, whole};
+use half::bf16;
+
+use super::{Fault, Launch, Map, Result, Span, arguments, each, each_by_warp, whole};
 use crate::pool::Window;
 
 impl Window {
@@ -8,54 +10,55 @@ impl Window {
         self.output().ok_or_else(|| Fault::new("max_pool: the window is larger than the map"))
     }
 
-    /// The largest value of each window of `maps` maps, and the cell that holds it, which the gradient needs.
+    /// The largest value of each window of `maps` maps of `inner` channels that lie side by side, and the cell that holds it,
+    /// which the gradient needs. A plane is a map of one channel.
     ///
     /// # Errors
     /// If the window or a buffer doesn't fit.
-    pub fn device_max_forward(
+    pub fn device_max_forward<T: Map>(
         &self,
         queue: &impl Launch,
-        maps: usize,
-        x: Span<f32>,
-        y: Span<f32>,
+        [maps, inner]: [usize; 2],
+        x: Span<T>,
+        y: Span<T>,
         cells: Span<u32>,
     ) -> Result<()> {
         let ([height, width], [rows, columns]) = (self.input, self.windows()?);
-        whole("max_pool", x, &[maps, height, width])?;
-        whole("max_pool", y, &[maps, rows, columns])?;
-        whole("max_pool", cells, &[maps, rows, columns])?;
+        whole("max_pool", x, &[maps, height, width, inner])?;
+        whole("max_pool", y, &[maps, rows, columns, inner])?;
+        whole("max_pool", cells, &[maps, rows, columns, inner])?;
         let ([kernel, kernels], [stride, strides], [padding, paddings]) =
             (self.kernel, self.stride, self.padding);
         let arguments = arguments![
-            x, y, cells, maps, height, width, rows, columns, kernel, kernels, stride, strides, padding,
-            paddings
+            x, y, cells, maps, inner, height, width, rows, columns, kernel, kernels, stride, strides,
+            padding, paddings
         ];
-        each(queue, "max_pool_forward", y.len(), arguments)
+        each(queue, T::kernel("max_pool_forward", "max_pool_forward_bf16"), y.len(), arguments)
     }
 
     /// The gradient of [`device_max_forward`](Self::device_max_forward).
     ///
     /// # Errors
     /// If the window or a buffer doesn't fit.
-    pub fn device_max_backward(
+    pub fn device_max_backward<T: Map>(
         &self,
         queue: &impl Launch,
-        maps: usize,
+        [maps, inner]: [usize; 2],
         cells: Span<u32>,
-        dy: Span<f32>,
-        dx: Span<f32>,
+        dy: Span<T>,
+        dx: Span<T>,
     ) -> Result<()> {
         let ([height, width], [rows, columns]) = (self.input, self.windows()?);
-        whole("max_pool", dx, &[maps, height, width])?;
-        whole("max_pool", dy, &[maps, rows, columns])?;
-        whole("max_pool", cells, &[maps, rows, columns])?;
+        whole("max_pool", dx, &[maps, height, width, inner])?;
+        whole("max_pool", dy, &[maps, rows, columns, inner])?;
+        whole("max_pool", cells, &[maps, rows, columns, inner])?;
         let ([kernel, kernels], [stride, strides], [padding, paddings]) =
             (self.kernel, self.stride, self.padding);
         let arguments = arguments![
-            cells, dy, dx, maps, height, width, rows, columns, kernel, kernels, stride, strides, padding,
-            paddings
+            cells, dy, dx, maps, inner, height, width, rows, columns, kernel, kernels, stride, strides,
+            padding, paddings
         ];
-        each(queue, "max_pool_backward", dx.len(), arguments)
+        each(queue, T::kernel("max_pool_backward", "max_pool_backward_bf16"), dx.len(), arguments)
     }
 }
 
@@ -75,4 +78,34 @@ pub fn global_average_forward(queue: &impl Launch, area: usize, x: Span<f32>, y:
 pub fn global_average_backward(queue: &impl Launch, area: usize, dy: Span<f32>, dx: Span<f32>) -> Result<()> {
     whole("global_average", dx, &[dy.len(), area])?;
     each(queue, "global_average_backward", dx.len(), arguments![dy, dx, dy.len(), area])
+}
+
+/// The mean over the `area` pixels of each picture of `x` `[maps, area, channels]`: `y` `[maps, channels]`.
+///
+/// # Errors
+/// If the lengths don't fit.
+pub fn mean_of_pixels(
+    queue: &impl Launch,
+    [maps, channels, area]: [usize; 3],
+    x: Span<bf16>,
+    y: Span<f32>,
+) -> Result<()> {
+    whole("global_average", x, &[maps, area, channels])?;
+    whole("global_average", y, &[maps, channels])?;
+    each(queue, "global_average_forward_bf16", y.len(), arguments![x, y, maps, channels, area])
+}
+
+/// The gradient of [`mean_of_pixels`].
+///
+/// # Errors
+/// If the lengths don't fit.
+pub fn mean_of_pixels_backward(
+    queue: &impl Launch,
+    [maps, channels, area]: [usize; 3],
+    dy: Span<f32>,
+    dx: Span<bf16>,
+) -> Result<()> {
+    whole("global_average", dx, &[maps, area, channels])?;
+    whole("global_average", dy, &[maps, channels])?;
+    each(queue, "global_average_backward_bf16", dx.len(), arguments![dy, dx, maps, channels, area])
 }

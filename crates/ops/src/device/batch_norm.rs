@@ -1,8 +1,10 @@
 //! Batch normalisation and what follows it.
 
 use adautomix_kernels::batch_norm::BatchNorm;
+use adautomix_kernels::device::Map;
 use adautomix_kernels::device::batch_norm::{Gradients, Statistics};
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor, WithDType};
+use half::bf16;
 
 use super::{Queue, fault};
 use crate::batch_norm::{Epilogue, Moments, sizes};
@@ -15,16 +17,29 @@ pub(crate) fn batch_norm_train(
     eps: f64,
     epilogue: Epilogue<'_>,
 ) -> Result<(Tensor, Moments)> {
+    match x.dtype() {
+        DType::BF16 => train::<bf16>(x, weight, bias, eps, epilogue),
+        _ => train::<f32>(x, weight, bias, eps, epilogue),
+    }
+}
+
+fn train<T: Map + WithDType>(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    epilogue: Epilogue<'_>,
+) -> Result<(Tensor, Moments)> {
     let (queue, x) = (Queue::of(x)?, x.contiguous()?);
     let sizes = sizes(&x)?;
     let (mean, mean_span) = queue.fresh_tensor(sizes.channels)?;
     let (inverse, inverse_span) = queue.fresh_tensor(sizes.channels)?;
     let (variance, unbiased) = queue.fresh_tensor(sizes.channels)?;
-    let (_workspace, workspace) = queue.fresh_tensor(sizes.workspace())?;
+    let (_workspace, workspace) = queue.fresh_tensor(sizes.workspace::<T>())?;
     let by = Statistics { mean: mean_span, inverse: inverse_span };
-    sizes.device_moments(&queue, queue.span(&x)?, eps as f32, by, unbiased, workspace).map_err(fault)?;
+    sizes.device_moments::<T>(&queue, queue.span(&x)?, eps as f32, by, unbiased, workspace).map_err(fault)?;
     let op = Normalisation { sizes, mean: mean.clone(), inverse, training: true };
-    Ok((op.apply(&queue, &x, weight, bias, epilogue)?, Moments { mean, variance }))
+    Ok((op.apply::<T>(&queue, &x, weight, bias, epilogue)?, Moments { mean, variance }))
 }
 
 pub(crate) fn batch_norm_eval(
@@ -43,7 +58,11 @@ pub(crate) fn batch_norm_eval(
     sizes.device_inverse(&queue, queue.span(&variance)?, eps as f32, to).map_err(fault)?;
     // The running mean may move before the backward pass, which needs the one that was used.
     let mean = running_mean.detach().copy()?;
-    Normalisation { sizes, mean, inverse, training: false }.apply(&queue, &x, weight, bias, epilogue)
+    let op = Normalisation { sizes, mean, inverse, training: false };
+    match x.dtype() {
+        DType::BF16 => op.apply::<bf16>(&queue, &x, weight, bias, epilogue),
+        _ => op.apply::<f32>(&queue, &x, weight, bias, epilogue),
+    }
 }
 
 /// Normalisation by given statistics, and what follows it.
@@ -60,7 +79,7 @@ impl Normalisation {
         Ok(Statistics { mean: queue.span(&self.mean)?, inverse: queue.span(&self.inverse)? })
     }
 
-    fn apply(
+    fn apply<T: Map + WithDType>(
         self,
         queue: &Queue,
         x: &Tensor,
@@ -74,9 +93,9 @@ impl Normalisation {
             Epilogue::Relu => (None, true),
             Epilogue::AddRelu(residual) => (Some(residual.contiguous()?), true),
         };
-        let result = queue.fresh(x.shape())?;
+        let result = queue.fresh_of::<T>(x.shape())?;
         let affine = [queue.span(&weight)?, queue.span(&bias)?];
-        let added = residual.as_ref().map(|residual| queue.span(residual)).transpose()?;
+        let added = residual.as_ref().map(|residual| queue.span::<T>(residual)).transpose()?;
         let (by, to) = (self.by(queue)?, result.span(queue)?);
         self.sizes.device_forward(queue, queue.span(x)?, by, affine, added, relu, to).map_err(fault)?;
         let Some(residual) = residual else {
@@ -84,20 +103,20 @@ impl Normalisation {
                 let y = relu.then_some(y);
                 let affine = weight.track_op() || bias.track_op();
                 let [by_input, by_weight, by_bias, _] =
-                    self.backward(x, weight, y, dy, [x.track_op(), affine, false])?;
+                    self.backward::<T>(x, weight, y, dy, [x.track_op(), affine, false])?;
                 Ok([by_input, by_weight, by_bias])
             };
             return record("batch-norm", result, [x, &weight, &bias], backward);
         };
         let backward = move |[x, weight, bias, residual]: [&Tensor; 4], y: &Tensor, dy: &Tensor| {
             let affine = weight.track_op() || bias.track_op();
-            self.backward(x, weight, Some(y), dy, [x.track_op(), affine, residual.track_op()])
+            self.backward::<T>(x, weight, Some(y), dy, [x.track_op(), affine, residual.track_op()])
         };
         record("batch-norm", result, [x, &weight, &bias, &residual], backward)
     }
 
     /// The gradients by input, scale, shift and residual; `wanted` says which, scale and shift together.
-    fn backward(
+    fn backward<T: Map + WithDType>(
         &self,
         x: &Tensor,
         weight: &Tensor,
@@ -106,11 +125,11 @@ impl Normalisation {
         [input, affine, residual]: [bool; 3],
     ) -> Result<[Option<Tensor>; 4]> {
         let (queue, channels) = (Queue::of(x)?, self.sizes.channels);
-        let (by_input, input) = queue.fresh_if(input, x.shape())?;
-        let (by_residual, residual) = queue.fresh_if(residual, x.shape())?;
+        let (by_input, input) = queue.fresh_if::<T>(input, x.shape())?;
+        let (by_residual, residual) = queue.fresh_if::<T>(residual, x.shape())?;
         let (by_weight, weight_span) = queue.fresh_tensor(channels)?;
         let (by_bias, bias_span) = queue.fresh_tensor(channels)?;
-        let (_workspace, workspace) = queue.fresh_tensor(self.sizes.workspace())?;
+        let (_workspace, workspace) = queue.fresh_tensor(self.sizes.workspace::<T>())?;
         let gradients = Gradients { weight: weight_span, bias: bias_span, input, residual };
         let (operands, y) = ([queue.span(dy)?, queue.span(x)?], y.map(|y| queue.span(y)).transpose()?);
         let (by, weight) = (self.by(&queue)?, queue.span(weight)?);

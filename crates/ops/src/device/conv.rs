@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use adautomix_kernels::conv::Conv;
 use adautomix_kernels::device::convolution::{Convolutions, Direction, Math};
 use adautomix_kernels::device::rows::add_bias;
-use candle_core::{Result, Tensor};
+use adautomix_kernels::device::{Map, Span};
+use candle_core::{Result, Shape, Tensor, WithDType};
+use half::bf16;
 
+use super::rearrange::transposed;
 use super::{Queue, fault};
 use crate::cuda::Arithmetic;
 use crate::node::record;
@@ -32,16 +35,16 @@ pub(crate) fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, con
     let bias = bias.map(Tensor::contiguous).transpose()?;
     let [rows, columns] = conv.out();
     let result = queue.fresh((conv.batch, conv.filters, rows, columns))?;
-    let to = result.span(&queue)?;
+    let to = result.span::<f32>(&queue)?;
     run(conv, Direction::Forward, [&input, &weight], to)?;
     if let Some(bias) = &bias {
         add_bias(&queue, to, queue.span(bias)?, rows * columns).map_err(fault)?;
     }
     let by_factors = move |input: &Tensor, weight: &Tensor, dy: &Tensor| -> Result<[Option<Tensor>; 2]> {
         let queue = Queue::of(input)?;
-        let (by_input, to) = queue.fresh_if(input.track_op(), input.shape())?;
+        let (by_input, to) = queue.fresh_if::<f32>(input.track_op(), input.shape())?;
         to.map_or(Ok(()), |to| run(conv, Direction::Input, [weight, dy], to))?;
-        let (by_weight, to) = queue.fresh_if(weight.track_op(), weight.shape())?;
+        let (by_weight, to) = queue.fresh_if::<f32>(weight.track_op(), weight.shape())?;
         to.map_or(Ok(()), |to| run(conv, Direction::Weight, [input, dy], to))?;
         Ok([by_input, by_weight])
     };
@@ -57,15 +60,38 @@ pub(crate) fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, con
     })
 }
 
-fn run(
+/// Of an input in `bf16`. The weight is turned and rounded once for a pass, its gradient turned back.
+pub(crate) fn conv2d_bf16(input: &Tensor, weight: &Tensor, conv: Conv) -> Result<Tensor> {
+    let (queue, input, weight) = (Queue::of(input)?, input.contiguous()?, weight.contiguous()?);
+    let ([rows, columns], [height, width]) = (conv.out(), conv.kernel);
+    let depth = conv.channels / conv.groups;
+    let turned = Shape::from((conv.filters, height, width, depth));
+    let rounded = transposed::<f32, bf16>(&weight, [depth, height * width], turned.clone())?.tensor();
+    let result = queue.fresh_of::<bf16>((conv.batch, rows, columns, conv.filters))?;
+    run::<bf16>(conv, Direction::Forward, [&input, &rounded], result.span(&queue)?)?;
+    record("conv2d", result, [&input, &weight], move |[input, weight], _, dy| {
+        let queue = Queue::of(input)?;
+        let (by_input, to) = queue.fresh_if::<bf16>(input.track_op(), input.shape())?;
+        to.map_or(Ok(()), |to| run(conv, Direction::Input, [&rounded, dy], to))?;
+        let (by_weight, to) = queue.fresh_if::<bf16>(weight.track_op(), &turned)?;
+        to.map_or(Ok(()), |to| run(conv, Direction::Weight, [input, dy], to))?;
+        let back = |gradient: Tensor| -> Result<Tensor> {
+            let matrix = [height * width, depth];
+            Ok(transposed::<bf16, f32>(&gradient, matrix, weight.shape().clone())?.tensor())
+        };
+        Ok([by_input, by_weight.map(back).transpose()?])
+    })
+}
+
+fn run<T: Map + WithDType>(
     conv: Conv,
     direction: Direction,
     operands: [&Tensor; 2],
-    to: adautomix_kernels::device::Span<f32>,
+    to: Span<T>,
 ) -> Result<()> {
     let queue = Queue::of(operands[0])?;
     let [first, second] = operands;
-    let operands = [queue.span(first)?, queue.span(second)?];
+    let operands = [queue.span::<T>(first)?, queue.span::<T>(second)?];
     let math =
         Math { tf32: TF32.load(Ordering::Relaxed), deterministic: DETERMINISTIC.load(Ordering::Relaxed) };
     let stream = match &queue {

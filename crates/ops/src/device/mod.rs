@@ -23,8 +23,6 @@ mod tests;
 pub(crate) mod update;
 
 use adautomix_kernels::device::{Argument, Fault, Launch, Span};
-#[cfg(test)]
-use candle_core::CpuStorage;
 use candle_core::{DType, Device, Result, Shape, Storage, Tensor, WithDType, bail};
 #[cfg(feature = "cuda")]
 use {
@@ -38,6 +36,11 @@ pub(crate) use crate::node::Fresh;
 /// Whether operations on this tensor are launched: `f32`, on a CUDA device, or on the processor in a test that emulates.
 pub(crate) fn takes(tensor: &Tensor) -> bool {
     tensor.dtype() == DType::F32 && launches(tensor.device())
+}
+
+/// Whether operations on this map are launched, which may be one of `bf16`.
+pub(crate) fn takes_map(map: &Tensor) -> bool {
+    matches!(map.dtype(), DType::F32 | DType::BF16) && launches(map.device())
 }
 
 /// Whether operations on tensors of this device are launched.
@@ -152,35 +155,46 @@ impl Queue {
 
     /// A result that some kernel is about to write, every element of it.
     pub(crate) fn fresh(&self, shape: impl Into<Shape>) -> Result<Fresh> {
+        self.fresh_of::<f32>(shape)
+    }
+
+    /// As [`fresh`](Self::fresh), of `f32` or `bf16`.
+    pub(crate) fn fresh_of<T: WithDType>(&self, shape: impl Into<Shape>) -> Result<Fresh> {
         let shape = shape.into();
+        let count = shape.elem_count();
         let storage = match self {
             #[cfg(feature = "cuda")]
             Self::Cuda(_, device) => {
                 // SAFETY: a kernel writes it before anything reads it.
-                let slice = unsafe { device.alloc::<f32>(shape.elem_count()) }?;
-                let slice = CudaStorageSlice::F32(slice);
+                let slice = unsafe {
+                    match T::DTYPE {
+                        DType::F32 => CudaStorageSlice::F32(device.alloc(count)?),
+                        DType::BF16 => CudaStorageSlice::BF16(device.alloc(count)?),
+                        dtype => bail!("no results of {dtype:?}"),
+                    }
+                };
                 Storage::Cuda(CudaStorage { slice, device: device.clone() })
             }
             // What is left unwritten shows.
             #[cfg(test)]
-            Self::Emulated(_) => Storage::Cpu(CpuStorage::F32(vec![f32::NAN; shape.elem_count()])),
+            Self::Emulated(_) => Storage::Cpu(T::to_cpu_storage_owned(vec![T::from_f64(f64::NAN); count])),
         };
         Ok(Fresh { storage, shape })
     }
 
     /// A tensor that some kernel is about to write, and its elements.
-    pub(crate) fn fresh_tensor(&self, shape: impl Into<Shape>) -> Result<(Tensor, Span<f32>)> {
-        let tensor = self.fresh(shape)?.tensor();
+    pub(crate) fn fresh_tensor<T: WithDType>(&self, shape: impl Into<Shape>) -> Result<(Tensor, Span<T>)> {
+        let tensor = self.fresh_of::<T>(shape)?.tensor();
         let span = self.span(&tensor)?;
         Ok((tensor, span))
     }
 
     /// As [`fresh_tensor`](Self::fresh_tensor), where `wanted`.
-    pub(crate) fn fresh_if(
+    pub(crate) fn fresh_if<T: WithDType>(
         &self,
         wanted: bool,
         shape: &Shape,
-    ) -> Result<(Option<Tensor>, Option<Span<f32>>)> {
+    ) -> Result<(Option<Tensor>, Option<Span<T>>)> {
         Ok(if wanted { Some(self.fresh_tensor(shape)?) } else { None }.unzip())
     }
 
@@ -200,6 +214,7 @@ fn address_of<T: WithDType>(stream: &Stream, storage: &CudaStorage) -> Result<u6
     // What keeps track of the reader is dropped at once: all work is on one stream, which orders it.
     let address = match (&storage.slice, T::DTYPE) {
         (CudaStorageSlice::F32(slice), DType::F32) => slice.device_ptr(stream.stream()).0,
+        (CudaStorageSlice::BF16(slice), DType::BF16) => slice.device_ptr(stream.stream()).0,
         (CudaStorageSlice::U32(slice), DType::U32) => slice.device_ptr(stream.stream()).0,
         (CudaStorageSlice::U8(slice), DType::U8) => slice.device_ptr(stream.stream()).0,
         _ => bail!("expected a tensor of {:?}", T::DTYPE),
@@ -209,8 +224,8 @@ fn address_of<T: WithDType>(stream: &Stream, storage: &CudaStorage) -> Result<u6
 
 impl Fresh {
     /// Its elements, to be written.
-    pub(crate) fn span(&self, queue: &Queue) -> Result<Span<f32>> {
-        let address = queue.address::<f32>(&self.storage)?;
+    pub(crate) fn span<T: WithDType>(&self, queue: &Queue) -> Result<Span<T>> {
+        let address = queue.address::<T>(&self.storage)?;
         // SAFETY: the storage holds these elements, and nobody else knows of it yet.
         Ok(unsafe { Span::new(address, self.shape.elem_count()) })
     }

@@ -5,14 +5,25 @@ use adautomix_kernels::device::rows::add_bias;
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::emulated;
-use crate::oracle::{agrees, values};
+use crate::oracle::{agrees, agrees_with, expected, values};
 use crate::*;
 
 /// As [`agrees`], emulated; fails too if a kernel was not launched.
 fn check(kernels: &[&str], shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
+    launching(kernels, || agrees(shapes, f))
+}
+
+/// Checks `f`, which computes in `bf16`, against what it does on the processor, which rounds in the same places; the sums
+/// before are made in another order, so a value may be rounded to the neighbour.
+fn check_bf16(kernels: &[&str], shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
+    let want = expected(shapes, DType::F32, &f)?;
+    launching(kernels, || agrees_with(&want, 1.0 / 128.0, shapes, f))
+}
+
+fn launching(kernels: &[&str], agrees: impl FnOnce() -> Result<()>) -> Result<()> {
     let emulator = Emulator::get().expect("a C++ compiler");
     let before: Vec<usize> = kernels.iter().map(|kernel| emulator.launches(kernel)).collect();
-    emulated(|| agrees(shapes, f))?;
+    emulated(agrees)?;
     for (kernel, before) in kernels.iter().zip(before) {
         assert!(emulator.launches(kernel) > before, "{kernel} was not launched");
     }
@@ -78,16 +89,49 @@ fn batch_norm_with_given_statistics() -> Result<()> {
 }
 
 #[test]
+fn batch_norm_of_bf16() -> Result<()> {
+    let kernels = &[
+        "batch_norm_partial_bf16",
+        "batch_norm_finish",
+        "batch_norm_apply_bf16",
+        "batch_norm_sums_bf16",
+        "batch_norm_sums_finish",
+        "batch_norm_gradient_bf16",
+    ];
+    // Channels that are and aren't a multiple of eight, fewer and more than a tile has, more rows than a slice.
+    for shape in [[3, 8, 4, 5], [2, 24, 40, 20], [2, 5, 6, 6], [1, 41, 5, 7], [2, 264, 2, 2]] {
+        let channels = shape[1];
+        let (mean, var) = (values(&[channels], 8)?, (values(&[channels], 9)? + 1.5)?);
+        check_bf16(kernels, &[&shape, &[channels], &[channels]], |x| {
+            let (y, _) = batch_norm_train(&into_bf16(&(&x[0] + 0.5)?)?, &x[1], &x[2], 1e-5, Epilogue::None)?;
+            into_planes(&y)
+        })?;
+        check_bf16(kernels, &[&shape, &[channels], &[channels], &shape], |x| {
+            let (x0, added) = (into_bf16(&x[0])?, into_bf16(&x[3])?);
+            into_planes(&batch_norm_train(&x0, &x[1], &x[2], 1e-5, Epilogue::AddRelu(&added))?.0)
+        })?;
+        check_bf16(&kernels[2..], &[&shape, &[channels], &[channels]], |x| {
+            let x0 = into_bf16(&x[0])?;
+            into_planes(&batch_norm_eval(&x0, &x[1], &x[2], &mean, &var, 1e-5, Epilogue::Relu)?)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn the_statistics_of_a_batch_and_running_ones() -> Result<()> {
-    let (x, one) = ((values(&[7, 3, 4, 4], 1)? + 50.0)?, Tensor::ones(3, DType::F32, &Device::Cpu)?);
-    let run = || -> Result<Vec<Vec<f32>>> {
-        let (mean, var) = (one.copy()?, one.copy()?);
-        let (_, moments) = batch_norm_train(&x, &one, &one, 1e-5, Epilogue::None)?;
-        moments.update(&mean, &var, 0.1, 3)?;
-        [moments.mean, moments.variance, mean, var].iter().map(Tensor::to_vec1).collect()
-    };
-    for (got, want) in emulated(run)?.concat().iter().zip(run()?.concat()) {
-        assert!((got - want).abs() <= 1e-5 * want.abs(), "{got} {want}");
+    let planes = (values(&[7, 3, 4, 4], 1)? + 50.0)?;
+    let one = Tensor::ones(3, DType::F32, &Device::Cpu)?;
+    for x in [into_bf16(&planes)?, planes] {
+        let run = || -> Result<Vec<Vec<f32>>> {
+            let (mean, var) = (one.copy()?, one.copy()?);
+            let (_, moments) = batch_norm_train(&x, &one, &one, 1e-5, Epilogue::None)?;
+            moments.update(&mean, &var, 0.1, 3)?;
+            [moments.mean, moments.variance, mean, var].iter().map(Tensor::to_vec1).collect()
+        };
+        for (got, want) in emulated(run)?.concat().iter().zip(run()?.concat()) {
+            assert!((got - want).abs() <= 1e-5 * want.abs(), "{got} {want}");
+        }
     }
     Ok(())
 }
@@ -142,6 +186,30 @@ fn pools() -> Result<()> {
     let averages = &["global_average_forward", "global_average_backward"];
     check(averages, &[&[3, 5, 7, 6]], |x| global_avg_pool(&x[0]))?;
     check(&["resize"], &[&[2, 3, 7, 9]], |x| avg_pool2d(&x[0], [3, 3], [2, 2], [1, 1]))
+}
+
+#[test]
+fn pools_of_bf16() -> Result<()> {
+    let kernels = &["max_pool_forward_bf16", "max_pool_backward_bf16"];
+    check_bf16(kernels, &[&[2, 5, 7, 9]], |x| {
+        into_planes(&max_pool2d(&into_bf16(&x[0])?, [3, 3], [2, 2], [1, 1])?)
+    })?;
+    let averages = &["global_average_forward_bf16", "global_average_backward_bf16"];
+    check_bf16(averages, &[&[3, 5, 7, 6]], |x| global_avg_pool(&into_bf16(&x[0])?))
+}
+
+#[test]
+fn numbers_are_rounded_to_the_nearest_and_ties_to_even() -> Result<()> {
+    // Ties, neighbours of ties, a number beyond the largest, the smallest, and what isn't a number.
+    let bits = [0x3f80_8000, 0x3f81_8000, 0x3f80_8001, 0x3f80_7fff, 0x7f7f_ffff, 1, 0x8000_0000, 0x7f80_0001];
+    let x = Tensor::from_vec(bits.map(f32::from_bits).to_vec(), (1, 8, 1, 1), &Device::Cpu)?;
+    let round = || into_bf16(&x)?.flatten_all()?.to_vec1::<half::bf16>();
+    let (got, want) = (emulated(round)?, round()?);
+    assert_eq!(got[..7], want[..7]);
+    assert!(got[7].is_nan());
+    let back = emulated(|| into_planes(&into_bf16(&x)?)?.flatten_all()?.to_vec1::<f32>())?;
+    assert_eq!(back[..7], got[..7].iter().map(|&x| f32::from(x)).collect::<Vec<_>>());
+    Ok(())
 }
 
 #[test]
@@ -203,9 +271,15 @@ fn orders_of_tokens() -> Result<()> {
 #[test]
 fn matrices_transposed() -> Result<()> {
     // Less than a tile, whole tiles, and tiles with an edge.
-    for [channels, height, width] in [[3, 2, 5], [64, 8, 4], [40, 7, 9]] {
-        check(&["transpose"], &[&[3, channels, height, width]], |x| channels_last(&x[0]))?;
-        check(&["transpose"], &[&[3, height, width, channels]], |x| channels_first(&x[0]))?;
+    for ([channels, height, width], kernel) in
+        [([3, 2, 5], "transpose_thin"), ([64, 8, 4], "transpose"), ([40, 7, 9], "transpose")]
+    {
+        let shape = [3, channels, height, width];
+        check(&[kernel], &[&shape], |x| channels_last(&x[0]))?;
+        check(&[kernel], &[&[3, height, width, channels]], |x| channels_first(&x[0]))?;
+        let kernels = ["_to_bf16", "_from_bf16"].map(|kind| format!("{kernel}{kind}"));
+        let kernels = kernels.each_ref().map(String::as_str);
+        check_bf16(&kernels, &[&shape], |x| into_planes(&into_bf16(&x[0])?))?;
     }
     Ok(())
 }

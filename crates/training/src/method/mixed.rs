@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use adautomix_backbones::{Backbone, Classifier, Head, Pass};
 use adautomix_losses::{batch_mean, binary_of_softmax, mix_targets, soft_ce};
 use adautomix_mixing::{self as mixing, Mixer, Need, Place, Plan, Targets, View, registry};
-use adautomix_ops::Tape;
+use adautomix_ops::{Tape, into_planes};
 use adautomix_random::Key;
 use adautomix_recipes::{LabelWeights, Loss, LossName, Method as MethodRecipe, Recipe};
 use candle_core::{DType, Device, Tensor};
@@ -125,7 +125,8 @@ impl Mixed {
         let mut view = *clean;
         let hidden;
         if below > 0 {
-            hidden = climb(backbone, backbone.stem(&inputs.images, pass)?, 0, below, pass)?;
+            // What is mixed is of f32, whatever the network computes in.
+            hidden = into_planes(&climb(backbone, backbone.stem(&inputs.images, pass)?, 0, below, pass)?)?;
             view.images = &hidden;
         }
         let mixed = plan.mix(&view)?;

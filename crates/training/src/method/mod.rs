@@ -14,7 +14,7 @@ mod spectral;
 
 use adautomix_backbones::Classifier;
 use adautomix_random::Key;
-use adautomix_recipes::{Heads, Method as MethodRecipe, Recipe};
+use adautomix_recipes::{Heads, Method as MethodRecipe, Precision, Recipe};
 use candle_core::{Device, Tensor};
 
 pub use dada::Dada;
@@ -29,7 +29,7 @@ pub use passes::Passes;
 pub use recursive::Recursive;
 pub use spectral::SpectralMixup;
 
-use crate::network::named;
+use crate::network::{in_bf16, named};
 use crate::{Gradients, Parameters, Result, teacher};
 
 /// A batch on its device.
@@ -110,6 +110,10 @@ impl Shown {
 /// If the recipe asks for what doesn't exist or doesn't fit.
 pub fn build(recipe: &Recipe, classes: usize, steps: usize, device: &Device) -> Result<Box<dyn Method>> {
     let network = named(&recipe.network.name, classes, recipe.network.heads == Heads::Two);
+    let network = match recipe.network.precision {
+        Precision::F32 => network,
+        Precision::Bf16 => in_bf16(network),
+    };
     let seed = recipe.training.seed;
     match &recipe.method {
         MethodRecipe::AdAutoMix(settings) => {
@@ -222,6 +226,22 @@ mod tests {
             if let MethodRecipe::Mixer { .. } = recipe.method {
                 assert!(mixer(&recipe).is_ok(), "{name}: {:?}", mixer(&recipe).err());
             }
+        }
+    }
+
+    #[test]
+    fn methods_that_look_into_a_network_do_so_in_bf16() {
+        let first_loss = |name: &str, precision: &str| {
+            let overrides = [SMALL[0], SMALL[1], precision];
+            let mut stepper = stepper(&format!("quick/{name}"), &overrides, 8);
+            let (draws, mut gradients) = (Key::new(5, Purpose::Mixing), Gradients::default());
+            let losses = stepper.step(&batch(5, 0), 0, draws, &mut gradients).unwrap();
+            read_losses(&[losses]).unwrap()[0][0].1
+        };
+        for name in ["adautomix", "manifoldmix", "alignmix", "recursivemix", "saliencygrafting", "snapmix"] {
+            let exact = first_loss(name, "network.precision=f32");
+            let rounded = first_loss(name, "network.precision=bf16");
+            assert!(exact != rounded && (exact - rounded).abs() < 0.02 * exact, "{name}: {exact} {rounded}");
         }
     }
 

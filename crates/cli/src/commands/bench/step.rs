@@ -26,6 +26,9 @@ pub(crate) struct StepArgs {
     /// The method, as `adautomix` or `vanilla`.
     #[arg(long, default_value = "adautomix")]
     method: String,
+    /// Set a key of the recipe, as `network.precision=bf16`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<Override>,
     /// Pictures of a step [default: that of the recipe].
     #[arg(long)]
     batch: Option<usize>,
@@ -50,12 +53,13 @@ impl StepArgs {
         let library = Library::embedded();
         let batch = self.batch.map(|batch| Override::new("training.batch_size", batch as i64)).transpose()?;
         if let Some(name) = &self.recipe {
-            return Ok(library.load(name, batch.as_slice())?);
+            let overrides: Vec<Override> = batch.into_iter().chain(self.overrides.iter().cloned()).collect();
+            return Ok(library.load(name, &overrides)?);
         }
         // ResNet-20 has three stages, and so a recipe of its own.
         let base = if self.backbone == "resnet20-cifar" { "quick" } else { "cifar100/resnet18" };
         let mut overrides = vec![Override::new("network.name", self.backbone.as_str())?];
-        overrides.extend(batch);
+        overrides.extend(batch.into_iter().chain(self.overrides.iter().cloned()));
         Ok(library.load(&format!("{base}/{}", self.method), &overrides)?)
     }
 }
