@@ -18,6 +18,9 @@ pub(crate) struct DeviceArgs {
     /// CUDA: factors of products keep all digits of f32, instead of TF32's ten bits; slower.
     #[arg(long)]
     no_tf32: bool,
+    /// CUDA: launch every kernel by itself, instead of training passes that are recorded once (CUDA graphs).
+    #[arg(long)]
+    no_graphs: bool,
 }
 
 impl DeviceArgs {
@@ -38,9 +41,12 @@ impl DeviceArgs {
 
     #[cfg(feature = "cuda")]
     fn open_cuda(&self, number: usize) -> Result<Device> {
-        let arithmetic =
-            adautomix_ops::cuda::Arithmetic { tf32: !self.no_tf32, deterministic: self.deterministic };
-        adautomix_ops::cuda::open(number, arithmetic)
+        let settings = adautomix_ops::cuda::Settings {
+            tf32: !self.no_tf32,
+            deterministic: self.deterministic,
+            record: !self.no_graphs,
+        };
+        adautomix_ops::cuda::open(number, settings)
             .map_err(|error| anyhow::anyhow!("device `{}`: {error}; run `adautomix doctor`", self.name))
     }
 

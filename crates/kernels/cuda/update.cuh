@@ -59,10 +59,14 @@ extern "C" __global__ void adamw(
     }
 }
 
-// target = keep target + take value: moving averages, and sums of gradients with keep = take = 1.
+// target = keep target + take value: moving averages, sums of gradients with keep = take = 1, copies with keep = 0, of which
+// nothing is kept that was there, not even a NaN.
 extern "C" __global__ void average(Tensors tensors, float keep, float take) {
     int t = tensor_of(tensors);
-    FOR_CHUNK(i, tensors, t) { tensors.target[t][i] = keep * tensors.target[t][i] + take * tensors.value[t][i]; }
+    FOR_CHUNK(i, tensors, t) {
+        float kept = keep == 0.0f ? 0.0f : keep * tensors.target[t][i];
+        tensors.target[t][i] = kept + take * tensors.value[t][i];
+    }
 }
 
 // target = factor target

@@ -38,6 +38,7 @@ pub mod cuda;
 mod depthwise;
 #[cfg(any(feature = "cuda", test))]
 mod device;
+mod graph;
 mod interpolate;
 mod layer_norm;
 mod linear;
@@ -62,6 +63,7 @@ pub use conv::{ConvSpec, conv2d};
 pub use cosine::cosine_similarity;
 pub use cross_entropy::{Reduction, cross_entropy, soft_cross_entropy};
 pub use depthwise::depthwise_conv7;
+pub use graph::Graph;
 pub use interpolate::{Interpolation, interpolate, upsample_softmax};
 pub use layer_norm::{layer_norm, layer_norm_channels_first};
 pub use linear::linear;
@@ -74,6 +76,6 @@ pub use residual::residual;
 pub use roi_align::roi_align;
 pub use tape::Tape;
 pub use update::{
-    AdamW, Sgd, Trained, accumulate, adamw_steps, clip, moving_averages, overwrite, scale, sgd_steps,
-    squared_norms,
+    AdamW, Sgd, Trained, accumulate, adamw_steps, clip, moving_averages, overwrite, overwrite_all, scale,
+    sgd_steps, squared_norms,
 };

@@ -72,6 +72,19 @@ pub fn moving_averages(pairs: &[(&Tensor, &Tensor)], momentum: f64) -> Result<()
     })
 }
 
+/// For each pair `tensor = value`, in place.
+///
+/// # Errors
+/// If the shapes of a pair differ, or its tensors share their memory.
+pub fn overwrite_all(pairs: &[(&Tensor, &Tensor)]) -> Result<()> {
+    check_pairs("overwrite_all", pairs)?;
+    #[cfg(any(feature = "cuda", test))]
+    if pairs.first().is_some_and(|(first, _)| crate::device::takes(first)) {
+        return crate::device::update::average(pairs, 0.0, 1.0);
+    }
+    pairs.iter().try_for_each(|(tensor, value)| overwrite(tensor, value))
+}
+
 /// For each pair `sum += value`, in place.
 ///
 /// # Errors

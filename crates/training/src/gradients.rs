@@ -8,6 +8,16 @@ use candle_core::{Tensor, TensorId};
 
 use crate::{Error, Result};
 
+/// `weight · loss`, with gradients of 0 for a weight of 0.
+pub(crate) fn weighted(loss: &Tensor, weight: f64) -> candle_core::Result<Tensor> {
+    match weight {
+        1.0 => Ok(loss.clone()),
+        // A tensor, since candle leaves out what is multiplied by the number 0.
+        0.0 => loss * loss.zeros_like()?,
+        _ => loss * weight,
+    }
+}
+
 /// The summed gradients of variables.
 ///
 /// The loss of a step is a sum of terms over different pictures. Each is differentiated on its own, and its graph
@@ -30,28 +40,33 @@ impl Gradients {
         weight: f64,
         variables: &[(String, Tensor)],
     ) -> Result<GradStore> {
-        let weighted = match weight {
-            1.0 => loss.clone(),
-            // A tensor, since candle leaves out what is multiplied by the number 0.
-            0.0 => (loss * loss.zeros_like()?)?,
-            _ => (loss * weight)?,
-        };
-        let store = tape.backward(&weighted)?;
-        self.add(&store, variables)?;
+        let store = tape.backward(&weighted(loss, weight)?)?;
+        let gradients: Vec<_> = variables.iter().map(|(_, variable)| store.get(variable).cloned()).collect();
+        self.add(variables, &gradients, true)?;
         Ok(store)
     }
 
-    fn add(&mut self, store: &GradStore, variables: &[(String, Tensor)]) -> Result<()> {
+    /// Adds a gradient for each of `variables`, where there is one. Sums are made in place: in these tensors, if they are
+    /// given up.
+    ///
+    /// # Errors
+    /// If a gradient can't be written.
+    pub(crate) fn add(
+        &mut self,
+        variables: &[(String, Tensor)],
+        gradients: &[Option<Tensor>],
+        given_up: bool,
+    ) -> Result<()> {
         let (mut known, mut new, mut given) = (Vec::new(), Vec::new(), HashSet::new());
-        for (_, variable) in variables {
-            let Some(gradient) = store.get(variable) else { continue };
+        for ((_, variable), gradient) in variables.iter().zip(gradients) {
+            let Some(gradient) = gradient else { continue };
             match self.by_variable.get(&variable.id()) {
                 Some(sum) => known.push((sum, gradient)),
                 None => {
+                    // Two variables that are only added have one gradient.
+                    let own = given_up && given.insert(gradient.id());
                     let gradient = gradient.detach().contiguous()?;
-                    // Two variables that are only added have one gradient, and sums are made in place.
-                    let own = if given.insert(gradient.id()) { gradient } else { gradient.copy()? };
-                    new.push((variable.id(), own));
+                    new.push((variable.id(), if own { gradient } else { gradient.copy()? }));
                 }
             }
         }

@@ -63,8 +63,8 @@ fn tried() -> candle_core::Result<()> {
     use adautomix_ops::{ConvSpec, conv2d, relu};
     use candle_core::{Device, Tensor};
 
-    let arithmetic = adautomix_ops::cuda::Arithmetic { tf32: false, deterministic: true };
-    let device = adautomix_ops::cuda::open(0, arithmetic)?;
+    let settings = adautomix_ops::cuda::Settings { tf32: false, deterministic: true, record: false };
+    let device = adautomix_ops::cuda::open(0, settings)?;
     let on = |device: &Device| -> candle_core::Result<Vec<f32>> {
         let wave = |count: usize, shape: (usize, usize, usize, usize)| {
             Tensor::from_vec((0..count).map(|i| (i as f32).sin()).collect(), shape, device)

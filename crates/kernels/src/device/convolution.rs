@@ -47,7 +47,8 @@ pub struct Convolutions {
     handle: sys::cudnnHandle_t,
     stream: Arc<CudaStream>,
     plans: HashMap<(Conv, Direction, Math, bool), Plan>,
-    workspace: Option<CudaSlice<u8>>,
+    /// The last is the one in use. Smaller ones stay, since work that was recorded has their addresses.
+    workspaces: Vec<CudaSlice<u8>>,
 }
 
 /// A convolution that is ready to be launched. Descriptors live as long as the program: plans are few, and at its end
@@ -100,7 +101,7 @@ impl Convolutions {
         let handle = result::create_handle().map_err(cudnn)?;
         // SAFETY: handle and stream are alive; the stream is kept beside the handle.
         unsafe { result::set_stream(handle, stream.cu_stream().cast()) }.map_err(cudnn)?;
-        Ok(Self { handle, stream, plans: HashMap::new(), workspace: None })
+        Ok(Self { handle, stream, plans: HashMap::new(), workspaces: Vec::new() })
     }
 
     /// Computes `out` from `operands`, as the direction says; `out` is overwritten.
@@ -178,16 +179,14 @@ impl Convolutions {
         Ok(Plan { descriptors, algorithm: chosen.algorithm, workspace })
     }
 
-    /// The address of working memory of at least `size` bytes. A larger buffer replaces the one there is, whose memory
-    /// is given back behind all that was launched.
+    /// The address of working memory of at least `size` bytes.
     fn workspace(&mut self, size: usize) -> Result<u64> {
-        if self.workspace.as_ref().is_none_or(|workspace| workspace.len() < size.max(1)) {
-            self.workspace = None;
+        if self.workspaces.last().is_none_or(|workspace| workspace.len() < size.max(1)) {
             // SAFETY: cuDNN writes the memory before it reads it.
             let workspace = unsafe { self.stream.alloc::<u8>(size.max(1)) };
-            self.workspace = Some(workspace.map_err(|error| Fault::new(format!("cuDNN: {error}")))?);
+            self.workspaces.push(workspace.map_err(|error| Fault::new(format!("cuDNN: {error}")))?);
         }
-        Ok(self.workspace.as_ref().map_or(0, |workspace| workspace.device_ptr(&self.stream).0))
+        Ok(self.workspaces.last().map_or(0, |workspace| workspace.device_ptr(&self.stream).0))
     }
 }
 

@@ -13,7 +13,7 @@ use half::bf16;
 
 use super::rearrange::transposed;
 use super::{Queue, fault};
-use crate::cuda::Arithmetic;
+use crate::cuda::Settings;
 use crate::node::record;
 
 thread_local! {
@@ -25,9 +25,9 @@ static TF32: AtomicBool = AtomicBool::new(true);
 static DETERMINISTIC: AtomicBool = AtomicBool::new(false);
 
 /// Says how exact and how repeatable convolutions on CUDA are from now on.
-pub(crate) fn set_arithmetic(arithmetic: Arithmetic) {
-    TF32.store(arithmetic.tf32, Ordering::Relaxed);
-    DETERMINISTIC.store(arithmetic.deterministic, Ordering::Relaxed);
+pub(crate) fn set_arithmetic(settings: Settings) {
+    TF32.store(settings.tf32, Ordering::Relaxed);
+    DETERMINISTIC.store(settings.deterministic, Ordering::Relaxed);
 }
 
 pub(crate) fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: Conv) -> Result<Tensor> {

@@ -364,13 +364,17 @@ fn updates_of_many_tensors() -> Result<()> {
         let pairs: Vec<(&Tensor, &Tensor)> = parameters.iter().zip(&gradients).collect();
         moving_averages(&pairs, 0.9)?;
         accumulate(&pairs)?;
+        // What is overwritten leaves nothing behind.
+        let (copies, nan) = (many(5)?, Tensor::full(f32::NAN, 4, &Device::Cpu)?);
+        overwrite(&copies[1], &nan)?;
+        overwrite_all(&copies.iter().zip(&gradients).collect::<Vec<_>>())?;
         let all: Vec<&Tensor> = parameters.iter().collect();
         scale(&all, 0.5)?;
         let norms = squared_norms(&all)?;
         // Beyond the norm, which changes nothing, and below.
         clip(&all, 1e6)?;
         clip(&all[..66], 0.5)?;
-        let changed = parameters.iter().chain(states.iter().flatten());
+        let changed = parameters.iter().chain(states.iter().flatten()).chain(&copies);
         Ok((Tensor::cat(&changed.collect::<Vec<_>>(), 0)?.to_vec1()?, norms))
     };
     let ((got, norms), (want, wanted_norms)) = (emulated(run)?, run()?);

@@ -12,6 +12,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::measured::stays;
 use super::observed::{Observer, attention};
+use super::replays::{Replays, TrainingPass};
 use super::{Inputs, Losses, Measured, Method, Passes, Shown};
 use crate::network::Build;
 use crate::{Error, Gradients, Network, Parameters, Result, top_1_and_5};
@@ -24,6 +25,7 @@ pub struct Mixed {
     loss: Loss,
     drop_path: f64,
     classes: usize,
+    replays: Replays,
 }
 
 /// What a network made of a mixed batch.
@@ -54,6 +56,7 @@ impl Mixed {
             loss: recipe.loss.clone(),
             drop_path: recipe.network.drop_path.unwrap_or(0.0),
             classes,
+            replays: Replays::default(),
         })
     }
 
@@ -102,6 +105,32 @@ impl Mixed {
         losses.insert(0, ("loss", Measured::of(&loss)?));
         losses.push(("mixed_top1", mixed_top1(&logits, &target)?));
         Ok((Answer { mixed: mixed.images, map, logits, targets, loss }, losses))
+    }
+
+    /// The step of a plan that [`changes_pictures_alone`], by a pass that is recorded once.
+    fn replay(
+        &mut self,
+        inputs: &Inputs,
+        plan: &dyn Plan,
+        draws: Key,
+        gradients: &mut Gradients,
+    ) -> Result<Losses> {
+        let (mut losses, passes) = (Losses::new(), Passes::new(self.drop_path, draws));
+        let observed = self.observer.look(&self.student, inputs, plan, &passes, gradients, &mut losses)?;
+        let mixed = plan.mix(&self.observer.view(inputs, &observed))?;
+        let device = inputs.images.device();
+        let target = self.target(&inputs.labels, &mixed.targets, self.loss.smoothing, device)?;
+        let of = &self.loss;
+        let pass = TrainingPass {
+            network: &self.student,
+            head: Head::OneHot,
+            weight: 1.0,
+            loss: &|logits, target| loss(of, logits, target),
+        };
+        let (loss, logits) = self.replays.train(&pass, &mixed.images, &target, gradients)?;
+        losses.insert(0, ("loss", Measured::of(&loss)?));
+        losses.push(("mixed_top1", mixed_top1(&logits, &target)?));
+        Ok(losses)
     }
 
     /// The batch, mixed where the plan says, and the last map of it.
@@ -161,6 +190,12 @@ impl Mixed {
     }
 }
 
+/// Whether a plan mixes pictures, and their targets follow from the plan and what it has looked at before.
+fn changes_pictures_alone(plan: &dyn Plan) -> bool {
+    let looks_later = |need: &Need| matches!(need, Need::Attention | Need::MixedAttention);
+    plan.place() == Place::Pictures && !plan.needs().iter().any(looks_later)
+}
+
 /// The loss of a recipe.
 pub(super) fn loss(loss: &Loss, logits: &Tensor, target: &Tensor) -> Result<Tensor> {
     Ok(match loss.name {
@@ -209,6 +244,9 @@ impl Method for Mixed {
         gradients: &mut Gradients,
     ) -> Result<Losses> {
         let plan = self.plan(inputs, draws)?;
+        if self.drop_path == 0.0 && changes_pictures_alone(&*plan) && Replays::take(&inputs.images) {
+            return self.replay(inputs, &*plan, draws, gradients);
+        }
         let (tape, (answer, losses)) = Tape::record(|| self.answer(inputs, &*plan, None, draws, gradients))?;
         gradients.backward(tape, &answer.loss, 1.0, &self.student.parameters.weights())?;
         Ok(losses)

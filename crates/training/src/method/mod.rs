@@ -10,6 +10,7 @@ mod mixed;
 mod observed;
 mod passes;
 mod recursive;
+mod replays;
 mod spectral;
 
 use adautomix_backbones::Classifier;

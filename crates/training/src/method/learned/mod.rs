@@ -10,8 +10,10 @@ mod config;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
+
 use adautomix_backbones::{Classifier, Head, Pass};
-use adautomix_losses::{self as losses, Components, Objective, SmoothingMode, gather_labels};
+use adautomix_losses::{self as losses, Components, Objective, SmoothingMode, gather_labels, mix_targets};
 use adautomix_mixing::{DrawPair, MaskMaker, apply_margin};
 use adautomix_ops::{Tape, linear_mix, mix_images};
 use adautomix_random::{Key, Purpose};
@@ -20,6 +22,7 @@ use rand::Rng;
 
 pub use config::{LearnedConfig, MaskMakerConfig};
 
+use super::replays::{Replays, TrainingPass};
 use super::{Inputs, Losses, Measured, Method, Passes, Shown};
 use crate::network::Build;
 use crate::{Gradients, Network, Parameters, Result, teacher};
@@ -50,6 +53,7 @@ pub struct Learned {
     teacher: Network,
     generator: Box<dyn MaskMaker>,
     generator_parameters: Parameters,
+    replays: RefCell<Replays>,
 }
 
 impl Learned {
@@ -75,7 +79,8 @@ impl Learned {
         let generator_parameters = Parameters::trainable(seed, device);
         let vb = generator_parameters.builder().pp("mix_block");
         let generator = config.generator.build(channels, vb)?;
-        Ok(Self { config, student, teacher, generator, generator_parameters })
+        let replays = RefCell::default();
+        Ok(Self { config, student, teacher, generator, generator_parameters, replays })
     }
 
     /// The classifier.
@@ -219,8 +224,24 @@ impl Learned {
         let [no_plain, no_linear] = [config.terms[1], config.terms[0]].map(|term| term == 0.0);
         let labels = gather_labels(&inputs.labels, &draw.partners)?;
         let weights = self.student.parameters.weights();
+        let recorded = config.drop_path == 0.0 && Replays::take(&inputs.images);
+        let classes = self.student.trained.head(Head::Mixup).bias().elem_count();
+        // The partners' labels by their ratios; of plain pictures each its own alone.
+        let target = |partners: &[Vec<u32>], weights: &[f32]| {
+            mix_targets(&inputs.labels, partners, weights, classes, config.smoothing, blend.device())
+        };
         let mut descend =
             |images: &Tensor, head: Head, weight: f64, loss: &dyn Fn(&Tensor) -> _| -> Result<Tensor> {
+                if recorded {
+                    let target = match head {
+                        Head::OneHot => target(&[(0..inputs.labels.len() as u32).collect()], &[1.0]),
+                        Head::Mixup => target(&draw.partners, &draw.weights()),
+                    }?;
+                    let loss = &|logits: &Tensor, target: &Tensor| Ok(losses::soft_ce(logits, target)?);
+                    let pass = TrainingPass { network: &self.student, head, weight, loss };
+                    let mut replays = self.replays.borrow_mut();
+                    return Ok(replays.train(&pass, images, &target, gradients)?.0);
+                }
                 let mut pass = passes.train();
                 let (tape, loss): (_, Tensor) =
                     Tape::record(|| loss(&self.student.trained.forward(images, head, &mut pass)?))?;
