@@ -33,7 +33,8 @@ pub trait Backbone: Send + Sync {
         Ok(hidden.clone())
     }
 
-    /// Whether what goes from stage to stage is a map `[B, C, h, w]` as it is.
+    /// Whether what goes from stage to stage is a map `[B, C, h, w]`, or one in another type that [`map`](Self::map) shows and
+    /// [`stage`](Self::stage) takes back.
     fn passes_maps(&self) -> bool {
         true
     }

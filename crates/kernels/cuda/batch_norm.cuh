@@ -15,6 +15,21 @@ struct Channels<bf16> {
     static const int STEP = 1;
 };
 
+// The values of the channels of a thread's lanes, the first of which is `first`.
+template <class T, int WIDTH>
+static __device__ __forceinline__ Lanes<WIDTH> of_channels(const float* values, int first) {
+    if constexpr (Channels<T>::STEP == 1) {
+        return load<WIDTH>(values + first);
+    } else {
+        Lanes<WIDTH> lanes;
+        float value = values[first];
+        for (int lane = 0; lane < WIDTH; ++lane) {
+            lanes.at[lane] = value;
+        }
+        return lanes;
+    }
+}
+
 // Where the element with the number `i` among those of a slice of a channel lies.
 static __device__ __forceinline__ int in_slice(int i, int first, int channel, int channels, int pixels) {
     return ((first + i / pixels) * channels + channel) * pixels + i % pixels;
@@ -173,9 +188,10 @@ static __device__ void batch_norm_apply_of(
         if (residual) {
             other = load<WIDTH>(residual + i);
         }
+        Lanes<WIDTH> centre = of_channels<T, WIDTH>(mean, first), slope = of_channels<T, WIDTH>(inverse, first);
+        Lanes<WIDTH> scale = of_channels<T, WIDTH>(weight, first), shift = of_channels<T, WIDTH>(bias, first);
         for (int lane = 0; lane < WIDTH; ++lane) {
-            int channel = first + lane * Channels<T>::STEP;
-            float value = (lanes.at[lane] - mean[channel]) * (inverse[channel] * weight[channel]) + bias[channel];
+            float value = (lanes.at[lane] - centre.at[lane]) * (slope.at[lane] * scale.at[lane]) + shift.at[lane];
             if (residual) {
                 value += other.at[lane];
             }
@@ -251,7 +267,10 @@ static __device__ void batch_norm_rows_sums_of(
     Tile tile(across, WIDTH);
     int end = min((int)(blockIdx.y + 1) * per_slice, rows);
     bool within = tile.column < channels;
-    Lanes<WIDTH> total = {}, product = {};
+    Lanes<WIDTH> total = {}, product = {}, centre = {};
+    if (within) {
+        centre = load<WIDTH>(mean + tile.column);
+    }
     for (int row = blockIdx.y * per_slice + tile.line; within && row < end; row += tile.lines) {
         int at = row * channels + tile.column;
         Lanes<WIDTH> g = load<WIDTH>(grad + at), in = load<WIDTH>(x + at), out;
@@ -261,7 +280,7 @@ static __device__ void batch_norm_rows_sums_of(
         for (int lane = 0; lane < WIDTH; ++lane) {
             float passed = y && !(out.at[lane] > 0.0f) ? 0.0f : g.at[lane];
             total.at[lane] += passed;
-            product.at[lane] += passed * (in.at[lane] - mean[tile.column + lane]);
+            product.at[lane] += passed * (in.at[lane] - centre.at[lane]);
         }
     }
     over_lines<WIDTH>(total, across, parts);
@@ -326,10 +345,12 @@ static __device__ void batch_norm_gradient_of(
         }
         if (by_input) {
             in = load<WIDTH>(x + i);
+            Lanes<WIDTH> centre = of_channels<T, WIDTH>(mean, first), slope = of_channels<T, WIDTH>(inverse, first);
+            Lanes<WIDTH> scale = of_channels<T, WIDTH>(weight, first), moved = of_channels<T, WIDTH>(shift, first);
+            Lanes<WIDTH> tilted = of_channels<T, WIDTH>(tilt, first);
             for (int lane = 0; lane < WIDTH; ++lane) {
-                int channel = first + lane * Channels<T>::STEP;
-                float scale = weight[channel] * inverse[channel], off = in.at[lane] - mean[channel];
-                g.at[lane] = (g.at[lane] - shift[channel] - off * tilt[channel]) * scale;
+                float off = in.at[lane] - centre.at[lane];
+                g.at[lane] = (g.at[lane] - moved.at[lane] - off * tilted.at[lane]) * (scale.at[lane] * slope.at[lane]);
             }
             store<WIDTH>(by_input + i, g);
         }

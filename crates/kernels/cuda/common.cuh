@@ -50,14 +50,16 @@ struct Lanes {
 template <int WIDTH>
 static __device__ __forceinline__ Lanes<WIDTH> load(const float* from) {
     Lanes<WIDTH> lanes;
-    if (WIDTH == 4) {
-        float4 four = *reinterpret_cast<const float4*>(from);
-        lanes.at[0] = four.x;
-        lanes.at[1 % WIDTH] = four.y;
-        lanes.at[2 % WIDTH] = four.z;
-        lanes.at[3 % WIDTH] = four.w;
-    } else {
+    if constexpr (WIDTH == 1) {
         lanes.at[0] = *from;
+    } else {
+        for (int i = 0; i < WIDTH; i += 4) {
+            float4 four = *reinterpret_cast<const float4*>(from + i);
+            lanes.at[i] = four.x;
+            lanes.at[i + 1] = four.y;
+            lanes.at[i + 2] = four.z;
+            lanes.at[i + 3] = four.w;
+        }
     }
     return lanes;
 }

@@ -47,7 +47,12 @@ pub trait Plan: Debug + Send + Sync {
     /// If the batch has another shape than the plan, or lacks what the method looks at.
     fn mix(&self, view: &View<'_>) -> Result<Mixed>;
 
-    /// The targets once the network has seen the mixed pictures: methods for vision transformers weigh labels by what it
+    /// Whether targets are known only [later](Self::relabel).
+    fn relabels(&self) -> bool {
+        false
+    }
+
+    /// The targets once the network has seen the mixed pictures, where a plan [`relabels`](Self::relabels): methods for vision transformers weigh labels by what it
     /// attended to. `clean` is what [`mix`](Self::mix) saw, `mixed` has the mixed pictures and what the network made of them.
     ///
     /// # Errors

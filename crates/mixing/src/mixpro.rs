@@ -184,6 +184,10 @@ impl Plan for MixProPlan {
         Ok(Mixed { images, targets: Targets::shares(&self.partner, self.areas()) })
     }
 
+    fn relabels(&self) -> bool {
+        true
+    }
+
     fn relabel(&self, _: Targets, clean: &View<'_>, mixed: &View<'_>) -> Result<Targets> {
         self.check(clean.images)?;
         let (_, _, height, width) = clean.images.dims4()?;
@@ -234,6 +238,7 @@ mod tests {
             let logits = Tensor::new(&[logits], &Device::Cpu)?;
             let mut seen = View::of(&images);
             seen.logits = Some(&logits);
+            assert!(plan.relabels());
             match plan.relabel(plan.mix(&clean)?.targets, &clean, &seen)? {
                 Targets::Labels { weights, .. } => Ok(weights),
                 Targets::Soft(_) => Ok(Vec::new()),

@@ -98,6 +98,10 @@ impl Plan for TransMixPlan {
         self.cutmix.mix(view)
     }
 
+    fn relabels(&self) -> bool {
+        true
+    }
+
     fn relabel(&self, _: Targets, _: &View<'_>, mixed: &View<'_>) -> Result<Targets> {
         let (_, _, height, width) = mixed.images.dims4()?;
         let attention = ClassAttention::of(mixed.attention()?, mixed.images)?;

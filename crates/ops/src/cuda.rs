@@ -5,7 +5,7 @@ use candle_core::cuda_backend::cudarc::driver::result::{device, mem_pool};
 use candle_core::cuda_backend::cudarc::driver::sys::CUmemPool_attribute;
 use candle_core::{Device, Result};
 
-/// How exact, how repeatable, and how it is launched, what is done on CUDA.
+/// How CUDA is used: how exact and repeatable its arithmetic is, and how it is launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Whether factors of matrix products and convolutions may be rounded to TF32, which has 10 bits; sums stay `f32`.

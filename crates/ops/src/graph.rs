@@ -8,8 +8,10 @@ use {
     candle_core::bail,
     candle_core::cuda_backend::WrapErr,
     candle_core::cuda_backend::cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode},
-    candle_core::cuda_backend::cudarc::driver::{CudaGraph, CudaStream},
-    std::sync::Arc,
+    candle_core::cuda_backend::cudarc::driver::{
+        CudaGraph,
+        result::{device, mem_pool},
+    },
 };
 
 static RECORDING: AtomicBool = AtomicBool::new(true);
@@ -24,12 +26,10 @@ pub(crate) fn set_recording(record: bool) {
 ///
 /// What it computes has to go into tensors that were there before, by operations in place; what it makes on its way has a place
 /// of its own in the recording. It reads what those tensors hold when it is launched, but of numbers and lists on the host
-/// what they were when it was recorded.
+/// what they were when it was recorded. cuDNN's working memory is that of the thread that recorded it, and goes with it.
 pub struct Graph {
     #[cfg(feature = "cuda")]
     recorded: CudaGraph,
-    #[cfg(feature = "cuda")]
-    stream: Arc<CudaStream>,
 }
 
 // SAFETY: the driver wants calls for one graph one after the other, from whatever thread: a `Graph` isn't shared.
@@ -43,7 +43,7 @@ impl Graph {
     }
 
     /// Runs `work` once as usual, so that it can be recorded after: candle keeps what it sends to the device on the way, sizes and
-    /// strides, cuDNN chooses its algorithms, and kernels are loaded.
+    /// strides of 4 KiB at most, cuDNN chooses its algorithms, and kernels are loaded.
     ///
     /// # Errors
     /// Those of `work`.
@@ -69,23 +69,29 @@ impl Graph {
     /// can be recorded. The device is as it was then.
     #[cfg(feature = "cuda")]
     pub fn record(device: &Device, work: impl FnOnce() -> Result<()>) -> Result<Option<Self>> {
-        let Device::Cuda(device) = device else { return Ok(None) };
-        let (stream, _kept) = (device.cuda_stream(), device.enable_cuda_graph_htod_cache());
+        let Device::Cuda(cuda) = device else { return Ok(None) };
+        let (stream, _kept) = (cuda.cuda_stream(), cuda.enable_cuda_graph_htod_cache());
         // Other threads may go on with theirs meanwhile.
         stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED).w()?;
         let worked = work();
+        // A tensor that can't be given up leaves its fault for whoever calls next: that would be the end of the recording, which
+        // would never come then, or later calls, whom it doesn't concern.
+        let given_up = stream.context().check_err();
         let flags = CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
         let ended = stream.end_capture(flags);
-        // A recording that fails leaves its fault behind for whoever calls next, whom it doesn't concern.
-        let left = stream.context().check_err();
+        let ended_well = stream.context().check_err();
         worked?;
-        match ended.w()? {
-            Some(recorded) if left.is_ok() => {
-                recorded.upload().w()?;
-                Ok(Some(Self { recorded, stream }))
-            }
-            _ => bail!("nothing was recorded: {left:?}"),
+        let Some(recorded) = ended.w()? else { bail!("nothing was recorded") };
+        given_up.and(ended_well).w()?;
+        recorded.upload().w()?;
+        // The recording has memory of its own: what the same work took before is the device's again.
+        stream.synchronize().w()?;
+        // SAFETY: the pool is that of the stream's device.
+        unsafe {
+            let pool = device::get_default_mem_pool(stream.context().cu_device()).w()?;
+            mem_pool::trim_to(pool, 0).w()?;
         }
+        Ok(Some(Self { recorded }))
     }
 
     /// Records nothing: without the feature `cuda` nothing is launched.
@@ -103,10 +109,7 @@ impl Graph {
     /// If the driver refuses.
     pub fn launch(&self) -> Result<()> {
         #[cfg(feature = "cuda")]
-        {
-            self.stream.context().bind_to_thread().w()?;
-            self.recorded.launch().w()?;
-        }
+        self.recorded.launch().w()?;
         Ok(())
     }
 }

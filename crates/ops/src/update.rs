@@ -57,7 +57,7 @@ pub fn adamw_steps(trained: &[Trained<'_>], adamw: AdamW) -> Result<()> {
 /// For each pair `average = momentum · average + (1 - momentum) · value`, in place.
 ///
 /// # Errors
-/// If the shapes of a pair differ, or its tensors share their memory.
+/// If the shapes of a pair differ, or, on the processor, its tensors share their memory.
 pub fn moving_averages(pairs: &[(&Tensor, &Tensor)], momentum: f64) -> Result<()> {
     check_pairs("moving_averages", pairs)?;
     #[cfg(any(feature = "cuda", test))]
@@ -75,7 +75,7 @@ pub fn moving_averages(pairs: &[(&Tensor, &Tensor)], momentum: f64) -> Result<()
 /// For each pair `tensor = value`, in place.
 ///
 /// # Errors
-/// If the shapes of a pair differ, or its tensors share their memory.
+/// If the shapes of a pair differ, or, on the processor, its tensors share their memory.
 pub fn overwrite_all(pairs: &[(&Tensor, &Tensor)]) -> Result<()> {
     check_pairs("overwrite_all", pairs)?;
     #[cfg(any(feature = "cuda", test))]
@@ -88,7 +88,7 @@ pub fn overwrite_all(pairs: &[(&Tensor, &Tensor)]) -> Result<()> {
 /// For each pair `sum += value`, in place.
 ///
 /// # Errors
-/// If the shapes of a pair differ, or its tensors share their memory.
+/// If the shapes of a pair differ, or, on the processor, its tensors share their memory.
 pub fn accumulate(pairs: &[(&Tensor, &Tensor)]) -> Result<()> {
     check_pairs("accumulate", pairs)?;
     #[cfg(any(feature = "cuda", test))]

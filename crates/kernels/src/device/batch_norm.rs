@@ -72,10 +72,11 @@ impl BatchNorm {
         [self.batch, self.channels, self.pixels]
     }
 
-    /// Whether threads take several neighbours at once.
-    fn wide<T: Map>(&self, buffers: &[Option<Span<T>>]) -> bool {
+    /// Whether threads take several neighbours at once: of maps, and where they have as many channels, of what is known of those.
+    fn wide<T: Map>(&self, maps: &[Option<Span<T>>], channels: &[Span<f32>]) -> bool {
         let inner = if T::ROWS { self.channels } else { self.pixels };
-        inner.is_multiple_of(T::WIDTH) && buffers.iter().flatten().all(Span::aligned)
+        let aligned = maps.iter().flatten().all(Span::aligned);
+        inner.is_multiple_of(T::WIDTH) && aligned && (!T::ROWS || channels.iter().all(Span::aligned))
     }
 
     /// Elements of the input by those that a thread takes at once.
@@ -100,7 +101,7 @@ impl BatchNorm {
         for channel in [by.mean, by.inverse, unbiased] {
             whole("batch_norm", channel, &[self.channels])?;
         }
-        let Cut { columns, inner, pictures, slices, wide } = self.cut::<T>(self.wide(&[Some(x)]));
+        let Cut { columns, inner, pictures, slices, wide } = self.cut::<T>(self.wide(&[Some(x)], &[]));
         let parts = slices * self.channels;
         let (means, squares) = (workspace.part(0, parts)?, workspace.part(parts, parts)?);
         let (batch, channels, pixels) = (self.batch, self.channels, self.pixels);
@@ -149,7 +150,7 @@ impl BatchNorm {
         for channel in [by.mean, by.inverse, weight, bias] {
             whole("batch_norm", channel, &[self.channels])?;
         }
-        let wide = self.wide(&[Some(x), residual, Some(y)]);
+        let wide = self.wide(&[Some(x), residual, Some(y)], &[by.mean, by.inverse, weight, bias]);
         let (channels, pixels, count) = (self.channels, self.pixels, self.len());
         let arguments = arguments![
             x, by.mean, by.inverse, weight, bias, residual, y, channels, pixels, count, relu, wide
@@ -181,7 +182,9 @@ impl BatchNorm {
         for channel in [by.mean, by.inverse, weight, gradients.weight, gradients.bias] {
             whole("batch_norm", channel, &[self.channels])?;
         }
-        let Cut { columns, inner, pictures: per_slice, slices, wide } = self.cut::<T>(self.wide(&pictures));
+        // Wide sums have whole groups of channels, so that what follows them in working memory is aligned as it is.
+        let wide = self.wide(&pictures, &[by.mean, by.inverse, weight, workspace]);
+        let Cut { columns, inner, pictures: per_slice, slices, wide } = self.cut::<T>(wide);
         let (parts, channels) = (slices * self.channels, self.channels);
         let (totals, aligned) = (workspace.part(0, parts)?, workspace.part(parts, parts)?);
         let shift = workspace.part(2 * parts, channels)?;

@@ -4,7 +4,7 @@
 //! (NHWC), as its tensor cores want them. Sums are `f32` in either.
 //!
 //! The algorithm of a convolution is chosen when it first occurs, and kept with its descriptors and the size of its
-//! working memory, of which there is one buffer for all.
+//! working memory, of which there is one buffer for all that are launched from now on.
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -165,7 +165,9 @@ impl Convolutions {
         if !math.deterministic {
             // Which is fastest is tried, once, on the operands at hand; the result is written anyway.
             let size = candidates.iter().filter(|c| fits(c)).map(|c| c.memory).max().unwrap_or(0);
-            let workspace = self.workspace(size)? as *mut c_void;
+            // Given back behind the trial, which waits for its end.
+            let memory = self.memory(size)?;
+            let workspace = memory.device_ptr(&self.stream).0 as *mut c_void;
             let trial = Trial { operands: operands.map(pointer), out: pointer(out), workspace, size };
             let tried = candidates_or_none(self.handle, direction, descriptors, &trial);
             chosen = tried.into_iter().find(|candidate| candidate.memory <= size).or(chosen);
@@ -182,11 +184,16 @@ impl Convolutions {
     /// The address of working memory of at least `size` bytes.
     fn workspace(&mut self, size: usize) -> Result<u64> {
         if self.workspaces.last().is_none_or(|workspace| workspace.len() < size.max(1)) {
-            // SAFETY: cuDNN writes the memory before it reads it.
-            let workspace = unsafe { self.stream.alloc::<u8>(size.max(1)) };
-            self.workspaces.push(workspace.map_err(|error| Fault::new(format!("cuDNN: {error}")))?);
+            let workspace = self.memory(size)?;
+            self.workspaces.push(workspace);
         }
         Ok(self.workspaces.last().map_or(0, |workspace| workspace.device_ptr(&self.stream).0))
+    }
+
+    fn memory(&self, size: usize) -> Result<CudaSlice<u8>> {
+        // SAFETY: cuDNN writes the memory before it reads it.
+        let memory = unsafe { self.stream.alloc::<u8>(size.max(1)) };
+        memory.map_err(|error| Fault::new(format!("cuDNN: {error}")))
     }
 }
 

@@ -99,7 +99,10 @@ impl Mixed {
         seen.logits = Some(&answer);
         let attended = if watches { Some(attention(&pass)?) } else { None };
         seen.attention = attended.as_ref();
-        let targets = plan.relabel(mixed.targets, &clean, &seen)?;
+        let targets = match plan.relabels() {
+            true => plan.relabel(mixed.targets, &clean, &seen)?,
+            false => mixed.targets,
+        };
         let target = self.target(&inputs.labels, &targets, self.loss.smoothing, logits.device())?;
         let loss = loss(&self.loss, &logits, &target)?;
         losses.insert(0, ("loss", Measured::of(&loss)?));
@@ -190,10 +193,9 @@ impl Mixed {
     }
 }
 
-/// Whether a plan mixes pictures, and their targets follow from the plan and what it has looked at before.
+/// Whether a plan mixes pictures, and their targets are known before the network has seen them.
 fn changes_pictures_alone(plan: &dyn Plan) -> bool {
-    let looks_later = |need: &Need| matches!(need, Need::Attention | Need::MixedAttention);
-    plan.place() == Place::Pictures && !plan.needs().iter().any(looks_later)
+    plan.place() == Place::Pictures && !plan.relabels()
 }
 
 /// The loss of a recipe.

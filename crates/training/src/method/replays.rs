@@ -24,7 +24,7 @@ pub(super) struct Replays {
     passes: HashMap<Kind, State>,
 }
 
-/// What is the same in all passes of a recording.
+/// What is the same in all passes of a recording, beside network and loss, of which a method has one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kind {
     head: Head,
