@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::{cuda, tidy, workspace};
+use crate::{cuda, emulated, tidy, workspace};
 
 /// Runs all steps, up to the first that fails.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -25,8 +25,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lints the crates that know CUDA and links the program, with what is compiled in a folder of its own. Where there is no
-/// toolkit it lints only, over kernels that are empty files, in another folder.
+/// Lints the crates that know CUDA, links the program, with what is compiled in a folder of its own, and runs it on an emulated
+/// device. Where there is no toolkit it lints only, over kernels that are empty files, in another folder.
 pub(crate) fn cuda() -> Result<ExitCode> {
     let whole = cuda::nvcc().is_some();
     let folder = workspace::metadata()?.target_directory.join(if whole { "cuda" } else { "cuda-types" });
@@ -47,11 +47,13 @@ pub(crate) fn cuda() -> Result<ExitCode> {
         println!("hint: install the CUDA toolkit, or set CUDA_HOME to its folder");
         return Ok(ExitCode::SUCCESS);
     }
-    let program = ["build", "--package", "adautomix", "--features", "cudnn", "--target-dir", folder];
-    if !step("program for CUDA", || cargo(&program, &[]))? {
+    if !step("program for CUDA", || emulated::program().map(|_| true))?
+        || !step("golden cases on an emulated device", emulated::golden_cases)?
+        || !step("recorded passes on an emulated device", emulated::recorded_passes)?
+    {
         return Ok(ExitCode::FAILURE);
     }
-    println!("check: all well for CUDA; nothing has run on a device");
+    println!("check: all well for CUDA; nothing has run on a device that isn't emulated");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,8 +9,10 @@ use anyhow::{Context, Result};
 /// What was found; asking takes a process each.
 static NVCC: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os);
-    let candidates = homes.map(|home| PathBuf::from(home).join("bin/nvcc")).chain([PathBuf::from("nvcc")]);
-    candidates.into_iter().find(|nvcc| prints(nvcc.as_os_str(), &["--version"]).is_some())
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = homes.map(|home| PathBuf::from(home).join("bin")).chain(std::env::split_paths(&path));
+    let mut candidates = folders.map(|folder| folder.join("nvcc")).filter(|nvcc| nvcc.is_file());
+    candidates.find(|nvcc| prints(nvcc.as_os_str(), &["--version"]).is_some())
 });
 
 /// What a build is told where there is no toolkit, so that types can be checked: a compiler that makes empty files, and

@@ -7,6 +7,7 @@ mod ablate;
 mod artefact;
 mod check;
 mod cuda;
+mod emulated;
 mod paper;
 mod program;
 mod report;
@@ -39,9 +40,15 @@ enum Command {
     Report(report::Arguments),
     /// Runs every check of the code, the cheapest first
     Check {
-        /// Lint and link the CUDA program instead; needs the toolkit, but no device
+        /// Lint and link the CUDA program instead, and run it on an emulated device; needs the toolkit, but no device
         #[arg(long)]
         cuda: bool,
+    },
+    /// Runs the CUDA program on an emulated device, slowly: `cargo xtask emulate parity tests/goldens/core`
+    Emulate {
+        /// What the program gets
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
     },
     /// Checks what the compiler doesn't: edges between crates, headers, recipes
     Tidy,
@@ -57,6 +64,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Check { cuda: false } => check::run(),
         Command::Check { cuda: true } => check::cuda(),
+        Command::Emulate { arguments } => emulated::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Program(arguments) => program::hand_over(&arguments),
     };

@@ -178,6 +178,11 @@ pub(crate) fn check_partners(op: &str, partners: &[Vec<u32>], images: usize) -> 
 mod composed {
     use super::*;
 
+    /// `images[partners]`. candle's kernel for CUDA wants what it picks from in one piece.
+    fn picked(images: &Tensor, partners: &[u32]) -> Result<Tensor> {
+        images.contiguous()?.index_select(&Tensor::new(partners, images.device())?, 0)
+    }
+
     /// `sum_i weight(i) · images[partners[i]]`
     fn sum(
         images: &Tensor,
@@ -186,8 +191,7 @@ mod composed {
     ) -> Result<Tensor> {
         let mut mixed: Option<Tensor> = None;
         for (i, partners) in partners.iter().enumerate() {
-            let image = images.index_select(&Tensor::new(partners.as_slice(), images.device())?, 0)?;
-            let part = image.broadcast_mul(&weight(i)?)?;
+            let part = picked(images, partners)?.broadcast_mul(&weight(i)?)?;
             mixed = Some(match mixed {
                 Some(mixed) => (mixed + part)?,
                 None => part,
@@ -221,8 +225,7 @@ mod composed {
             |i: usize| (row1..row2).contains(&(i / width)) && (column1..column2).contains(&(i % width));
         let inside: Vec<u8> = (0..height * width).map(|i| u8::from(inside(i))).collect();
         let inside = Tensor::from_vec(inside, (1, 1, height, width), images.device())?;
-        let other = patches
-            .index_select(&Tensor::new(partner, images.device())?, 0)?
+        let other = picked(patches, partner)?
             .narrow(2, corner[0], row2 - row1)?
             .narrow(3, corner[1], column2 - column1)?
             .pad_with_zeros(2, row1, height - row2)?
@@ -234,7 +237,7 @@ mod composed {
         let (_, _, height, width) = images.dims4()?;
         let mask = Tensor::new(mask, images.device())?.to_dtype(images.dtype())?;
         let mask = mask.reshape((1, 1, height, width))?;
-        let other = images.index_select(&Tensor::new(partner, images.device())?, 0)?;
+        let other = picked(images, partner)?;
         images.broadcast_mul(&mask)? + other.broadcast_mul(&mask.affine(-1.0, 1.0)?)?
     }
 }

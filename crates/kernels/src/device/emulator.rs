@@ -108,17 +108,27 @@ impl Launch for Emulator {
 
 /// What the library has besides the kernels: the function that finds one by its name.
 fn driver() -> String {
-    let mut text = String::from("#include \"emulator.h\"\n#include \"kernels.cu\"\n");
-    text += "extern \"C\" const char* emulate(const char* name, unsigned columns, unsigned rows, unsigned threads,\n";
-    text += "    void** arguments, const char* kinds, bool reversed) {\n";
-    text += "  using namespace emulator;\n  fault.clear();\n  std::string kernel = name;\n";
-    text += "  gridDim = {columns, rows, 1};\n  blockDim = {threads, 1, 1};\n";
-    for kernel in KERNELS {
-        text +=
-            &format!("  if (kernel == \"{kernel}\") launch({kernel}, arguments, kinds, reversed); else\n");
-    }
-    text += "  fault = \"no such kernel\";\n  return fault.empty() ? nullptr : fault.c_str();\n}\n";
-    text
+    let kernels: String = KERNELS.iter().map(|kernel| format!("EMULATED({kernel}), ")).collect();
+    format!(
+        r#"#include "emulator.h"
+#include "kernels.cu"
+using namespace emulator;
+static const Kernel kernels[] = {{ {kernels} }};
+extern "C" const char* emulate(const char* name, unsigned columns, unsigned rows, unsigned block, void** arguments,
+    const char* kinds, bool reversed) {{
+  fault = "no such kernel";
+  for (const Kernel& kernel : kernels) {{
+    if (std::strcmp(kernel.name, name) != 0) continue;
+    std::string expected;
+    for (const Parameter& parameter : kernel.parameters) expected += parameter.text();
+    if (expected != kinds) fault = "arguments " + std::string(kinds) + ", expected " + expected;
+    else if (block % 32 != 0) fault = "a block that isn't made of whole warps";
+    else launch(kernel, {{columns, rows, 1}}, {{block, 1, 1}}, arguments, reversed);
+  }}
+  return fault.empty() ? nullptr : fault.c_str();
+}}
+"#
+    )
 }
 
 /// Compiles the library to a file of its own in the folder for temporary files.
@@ -129,7 +139,16 @@ fn compile() -> std::io::Result<PathBuf> {
     std::fs::write(&source, driver())?;
     let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda");
     let output = Command::new("c++")
-        .args(["-std=c++17", "-O1", "-ffp-contract=off", "-w", "-fPIC", "-shared", "-I"])
+        .args([
+            "-std=c++17",
+            "-O1",
+            "-ffp-contract=off",
+            "-fno-strict-aliasing",
+            "-w",
+            "-fPIC",
+            "-shared",
+            "-I",
+        ])
         .arg(&kernels)
         .arg(&source)
         .arg("-o")

@@ -10,12 +10,11 @@ use adautomix_random::Key;
 use adautomix_recipes::{LabelWeights, Loss, LossName, Method as MethodRecipe, Recipe};
 use candle_core::{DType, Device, Tensor};
 
-use super::measured::stays;
 use super::observed::{Observer, attention};
 use super::replays::{Replays, TrainingPass};
 use super::{Inputs, Losses, Measured, Method, Passes, Shown};
 use crate::network::Build;
-use crate::{Error, Gradients, Network, Parameters, Result, top_1_and_5};
+use crate::{Error, Gradients, Network, Parameters, Result};
 
 /// A loss on mixed pictures, with the labels weighted as the mixer says.
 pub struct Mixed {
@@ -302,21 +301,30 @@ fn label_weights(targets: Targets, labels: &[u32]) -> Result<(Vec<Vec<u32>>, Vec
     Ok(((0..batch as u32).map(|picture| vec![picture; batch]).collect(), weights.collect()))
 }
 
-/// The share of mixed pictures, in percent, whose heaviest label the network finds.
+/// The share of mixed pictures, in percent, for which the network answers the heaviest label, or one of them.
 fn mixed_top1(logits: &Tensor, target: &Tensor) -> Result<Measured> {
-    if stays(logits) {
-        let share = 100.0 / logits.dim(0)?.max(1) as f64;
-        let hits = logits.detach().argmax(1)?.eq(&target.argmax(1)?)?.to_dtype(DType::F32)?.sum_all()?;
-        return Measured::of(&(hits * share)?);
-    }
-    let heaviest = target.argmax(1)?.to_vec1::<u32>()?;
-    let [hits, _] = top_1_and_5(logits, &heaviest)?;
-    Ok(Measured::from(100.0 * hits as f64 / heaviest.len().max(1) as f64))
+    let weight = target.gather(&logits.detach().argmax_keepdim(1)?, 1)?;
+    let hits = weight.eq(&target.max_keepdim(1)?)?.to_dtype(DType::F32)?.sum_all()?;
+    Measured::of(&(hits * (100.0 / logits.dim(0)?.max(1) as f64))?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_counts_if_no_label_weighs_more() -> Result<()> {
+        let target = Tensor::new(
+            &[[0.5f32, 0.5, 0.0], [0.2, 0.8, 0.0], [0.0, 0.0, 1.0], [0.5, 0.0, 0.5]],
+            &Device::Cpu,
+        )?;
+        let logits = Tensor::new(
+            &[[0.0f32, 3.0, 1.0], [2.0, 1.0, 0.0], [0.0, 1.0, 2.0], [0.0, 5.0, 1.0]],
+            &Device::Cpu,
+        )?;
+        assert_eq!(mixed_top1(&logits, &target)?.number(), Some(50.0));
+        Ok(())
+    }
 
     #[test]
     fn labels_weigh_per_picture_whatever_form_the_targets_have() -> Result<()> {

@@ -1,0 +1,42 @@
+// A device that is emulated: its memory, and what is done in the order of a stream.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace device {
+
+// A buffer that work reads, or writes.
+struct Operand {
+    const void* start;
+    size_t bytes;
+    bool written = false;
+};
+
+// What waits in a stream, or is recorded in a graph.
+struct Work {
+    std::string name;
+    std::vector<Operand> operands;
+    std::function<void()> run;
+};
+
+// Puts work at the end of a stream, where it waits until somebody waits for the stream; or records it.
+void submit(CUstream stream, Work work);
+
+// Whether what is submitted to a stream is recorded.
+bool records(CUstream stream);
+
+// A call that waits, while work is recorded: the recording fails.
+void spoil(CUstream stream);
+
+// Runs all that waits in a stream.
+void drain(CUstream stream);
+
+// Ends the program, since no real device would go on either.
+[[noreturn]] void fault(const std::string& what);
+
+}  // namespace device

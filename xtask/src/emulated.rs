@@ -1,0 +1,285 @@
+//! `cargo xtask emulate …`: the CUDA program on a device that `tests/device` emulates, on a machine without one.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::{cuda, workspace};
+
+/// What the emulated device gives, under the names for which the program asks the loader.
+const LIBRARY: &str = "libcuda.so.1";
+const OTHER_NAMES: [&str; 3] = ["libcublas.so.13", "libcudnn.so.9", "libcurand.so.10"];
+
+/// Files of candle's kernels that the program may launch: all but those for quantized networks, experts and sorting.
+const OF_CANDLE: [&str; 9] =
+    ["affine", "binary", "cast", "conv", "fill", "indexing", "reduce", "ternary", "unary"];
+
+/// What the program calls the emulated device.
+const DEVICE: &str = "cuda:0";
+
+/// The program and a device for it, compiled.
+struct Emulated {
+    program: PathBuf,
+    /// Where the device's libraries are.
+    folder: PathBuf,
+    toolkit: PathBuf,
+}
+
+impl Emulated {
+    /// Builds the program, and the device if anything of it is newer than what is there.
+    fn new() -> Result<Self> {
+        let Some(nvcc) = cuda::nvcc() else {
+            bail!("an emulated device needs the CUDA toolkit: set CUDA_HOME to its folder");
+        };
+        let program = program()?;
+        // What is on the path may be a link into the toolkit.
+        let nvcc = nvcc.canonicalize().with_context(|| nvcc.display().to_string())?;
+        let toolkit = nvcc.parent().and_then(Path::parent).context("nvcc lies in no toolkit")?.to_owned();
+        let folder = workspace::metadata()?.target_directory.join("cuda/emulated");
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let sources = Sources::find(&toolkit)?;
+        let built = modified(&folder.join(LIBRARY));
+        if built.is_none_or(|built| sources.newest().is_none_or(|newest| newest > built)) {
+            sources.compile(&folder)?;
+        }
+        Ok(Self { program, folder, toolkit })
+    }
+
+    fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
+        let libraries =
+            [&self.folder, &self.toolkit.join("lib64")].map(|folder| folder.display().to_string());
+        let mut command = Command::new(&self.program);
+        command.args(arguments).env("LD_LIBRARY_PATH", libraries.join(":"));
+        command
+    }
+
+    /// Runs the program; whether it succeeds.
+    fn runs(&self, arguments: &[impl AsRef<OsStr>]) -> Result<bool> {
+        let status = self.command(arguments).status();
+        Ok(status.with_context(|| self.program.display().to_string())?.success())
+    }
+
+    /// The losses of four steps of AdAutoMix, a line each; an error if the run fails or has anything to warn of.
+    fn losses(&self, precision: &str, options: &[&str]) -> Result<Vec<String>> {
+        let run = self.folder.join("run");
+        std::fs::remove_dir_all(&run).ok();
+        let (out, precision) = (
+            run.to_str().context("the target folder's name is not UTF-8")?,
+            format!("network.precision={precision}"),
+        );
+        let small = ["training.batch_size=4", "data.train_pictures=16", "data.test_pictures=4", &precision];
+        let mut arguments =
+            vec!["train", "quick/adautomix", "--steps", "4", "--log-steps", "1", "--out", out];
+        arguments.extend(["--device", DEVICE, "--deterministic", "--no-tf32"]);
+        arguments.extend(small.into_iter().flat_map(|key| ["--set", key]));
+        arguments.extend(options);
+        let output = self.command(&arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success() && !said.contains("WARN"),
+            "{arguments:?}: {}\n{said}",
+            output.status
+        );
+        let metrics = std::fs::read_to_string(run.join("metrics.jsonl"))?;
+        let losses = metrics.lines().filter(|line| line.contains("\"event\":\"train\""));
+        Ok(losses.map(str::to_owned).collect())
+    }
+}
+
+/// `cargo xtask emulate`: builds the CUDA program and runs it, with these arguments, on the emulated device.
+///
+/// # Errors
+/// If something can't be built or started.
+pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
+    let runs = Emulated::new()?.runs(arguments)?;
+    Ok(if runs { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The golden cases for which the emulated device is fast enough: single operations, mixers, networks in `bf16`.
+///
+/// # Errors
+/// If something can't be built or started.
+pub(crate) fn golden_cases() -> Result<bool> {
+    let (emulated, goldens) = (Emulated::new()?, workspace::root().join("tests/goldens"));
+    let goldens = goldens.to_str().context("the workspace's folder is not UTF-8")?;
+    let [core, mixers, nets] = ["core", "mixers", "nets"].map(|part| format!("{goldens}/{part}"));
+    Ok(emulated.runs(&["parity", &core, &mixers, "--device", DEVICE, "--no-tf32"])?
+        && emulated.runs(&["parity", &nets, "--device", DEVICE, "--bf16"])?)
+}
+
+/// Whether training passes that are recorded once give what they give kernel by kernel: the losses of a few steps, of which the
+/// first two aren't recorded yet.
+///
+/// # Errors
+/// If something can't be built or started, or a run leaves no losses.
+pub(crate) fn recorded_passes() -> Result<bool> {
+    let emulated = Emulated::new()?;
+    for precision in ["f32", "bf16"] {
+        let recorded = emulated.losses(precision, &[])?;
+        let single = emulated.losses(precision, &["--no-graphs"])?;
+        ensure!(recorded.len() == 4, "a run of 4 steps has left {} lines", recorded.len());
+        if recorded != single {
+            println!("recorded: {recorded:#?}\nkernel by kernel: {single:#?}");
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The CUDA program, built for development.
+///
+/// # Errors
+/// If it doesn't build.
+pub(crate) fn program() -> Result<PathBuf> {
+    let folder = workspace::metadata()?.target_directory.join("cuda");
+    let mut build = workspace::cargo();
+    build.args(["build", "--package", "adautomix", "--features", "cudnn", "--target-dir"]).arg(&folder);
+    ensure!(build.status().context("cargo cannot be started")?.success(), "the CUDA program doesn't build");
+    Ok(folder.join("debug/adautomix"))
+}
+
+/// Where the text of the device and of the kernels lies.
+struct Sources {
+    device: PathBuf,
+    kernels: PathBuf,
+    candle: PathBuf,
+    toolkit: PathBuf,
+}
+
+impl Sources {
+    fn find(toolkit: &Path) -> Result<Self> {
+        let root = workspace::root();
+        Ok(Self {
+            device: root.join("tests/device"),
+            kernels: root.join("crates/kernels/cuda"),
+            candle: candle_kernels()?,
+            toolkit: toolkit.join("include"),
+        })
+    }
+
+    /// When the last of the files was written that are compiled and may change.
+    fn newest(&self) -> Option<SystemTime> {
+        let files = [&self.device, &self.kernels].into_iter().filter_map(|folder| folder.read_dir().ok());
+        files.flatten().filter_map(|entry| modified(&entry.ok()?.path())).max()
+    }
+
+    /// The library with all that the program calls, in `folder`.
+    fn compile(&self, folder: &Path) -> Result<()> {
+        let mut objects = Vec::new();
+        let mut list = String::from("#include \"kernels.h\"\n");
+        let mut parts = String::new();
+        for unit in ["ours"].into_iter().chain(OF_CANDLE) {
+            let text = match unit {
+                "ours" => "#include \"kernels.h\"\n#include <vector_functions.h>\n#include \"kernels.cu\"\n"
+                    .to_owned(),
+                _ => format!("#include \"candle.h\"\n#include \"{unit}.cu\"\n"),
+            };
+            let source = folder.join(format!("{unit}.cpp"));
+            std::fs::write(&source, &text)?;
+            // The preprocessor says which kernels there are, with those that macros make.
+            let listing =
+                workspace::output(self.compiler().args(["-DEMULATOR_LIST", "-E", "-P"]).arg(&source))?;
+            let kernels = kernels_in(&listing).fold(String::new(), |mut all, kernel| {
+                let _ = write!(all, "EMULATED({kernel}), ");
+                all
+            });
+            let name = format!("kernels_of_{unit}");
+            std::fs::write(
+                &source,
+                format!("{text}extern const std::vector<emulator::Kernel> {name}{{{kernels}}};\n"),
+            )?;
+            let _ = writeln!(list, "extern const std::vector<emulator::Kernel> {name};");
+            let _ = write!(parts, "&{name}, ");
+            objects.push(self.object(&source, folder)?);
+        }
+        let _ = write!(
+            list,
+            "const std::vector<emulator::Kernel>& all_kernels() {{\n  static const auto all = [] {{\n    \
+             std::vector<emulator::Kernel> all;\n    for (auto part : {{{parts}}}) \
+             all.insert(all.end(), part->begin(), part->end());\n    return all;\n  }}();\n  return all;\n}}\n"
+        );
+        let source = folder.join("kernels.cpp");
+        std::fs::write(&source, list)?;
+        objects.push(self.object(&source, folder)?);
+        for part in ["driver", "cublas", "cudnn", "curand"] {
+            objects.push(self.object(&self.device.join(part).with_extension("cpp"), folder)?);
+        }
+        let library = folder.join(LIBRARY);
+        // Each file of candle's kernels has the functions that it shares with the others.
+        let link = ["-shared", "-Wl,-z,muldefs", "-o"];
+        workspace::output(Command::new("c++").args(link).arg(&library).args(&objects))?;
+        for name in OTHER_NAMES {
+            let link = folder.join(name);
+            std::fs::remove_file(&link).ok();
+            #[cfg(unix)]
+            std::os::unix::fs::symlink(LIBRARY, &link).with_context(|| link.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    fn object(&self, source: &Path, folder: &Path) -> Result<PathBuf> {
+        let name = source.file_stem().context("a source without a name")?;
+        let object = folder.join(name).with_extension("o");
+        workspace::output(self.compiler().arg("-c").arg(source).arg("-o").arg(&object))?;
+        Ok(object)
+    }
+
+    /// The C++ compiler. What it says of candle's text and the toolkit's headers isn't ours to mend.
+    fn compiler(&self) -> Command {
+        let mut command = Command::new("c++");
+        command.args(["-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing"]);
+        command.args(["-fPIC", "-w"]);
+        let standard = self.toolkit.join("cccl");
+        for folder in [&self.device, &self.kernels, &self.candle, &self.toolkit, &standard] {
+            command.arg("-I").arg(folder);
+        }
+        command
+    }
+}
+
+/// The names of the kernels in a preprocessed text: `emulated_kernel void NAME(`.
+fn kernels_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split("emulated_kernel").skip(1).filter_map(|rest| {
+        let name = rest.trim_start().strip_prefix("void")?.split('(').next()?.trim();
+        (!name.is_empty()).then_some(name)
+    })
+}
+
+/// The folder with the text of candle's kernels.
+fn candle_kernels() -> Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        packages: Vec<Package>,
+    }
+    #[derive(Deserialize)]
+    struct Package {
+        name: String,
+        manifest_path: PathBuf,
+    }
+    let command = ["metadata", "--format-version=1", "--features", "adautomix/cudnn"];
+    let metadata: Metadata = serde_json::from_str(&workspace::output(workspace::cargo().args(command))?)?;
+    let package = metadata.packages.into_iter().find(|package| package.name == "candle-kernels");
+    let manifest = package.context("candle-kernels isn't among the dependencies")?.manifest_path;
+    Ok(manifest.with_file_name("src"))
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kernels_in;
+
+    #[test]
+    fn kernels_are_found_in_preprocessed_text() {
+        let text =
+            "extern \"C\" emulated_kernel void one(int x) { }\nemulated_kernel  void\n two (float* y) {}";
+        assert_eq!(kernels_in(text).collect::<Vec<_>>(), ["one", "two"]);
+    }
+}
