@@ -33,12 +33,6 @@ pub trait Backbone: Send + Sync {
         Ok(hidden.clone())
     }
 
-    /// Whether what goes from stage to stage is a map `[B, C, h, w]`, or one in another type that [`map`](Self::map) shows and
-    /// [`stage`](Self::stage) takes back.
-    fn passes_maps(&self) -> bool {
-        true
-    }
-
     /// The map `[B, C, h, w]` that the published experiments show to mixing modules after a stage.
     ///
     /// # Errors
@@ -80,6 +74,14 @@ pub trait Backbone: Send + Sync {
     /// # Errors
     /// If the shape doesn't fit.
     fn pool(&self, map: &Tensor) -> Result<Tensor>;
+
+    /// The last stage's [map](Self::map), mixed perhaps, to the features that heads read, `[B, C]`.
+    ///
+    /// # Errors
+    /// If the shape doesn't fit, or the features aren't those of a map.
+    fn pool_map(&self, map: &Tensor) -> Result<Tensor> {
+        self.pool(map)
+    }
 
     /// The whole pass over images `[B, 3, H, W]`.
     ///

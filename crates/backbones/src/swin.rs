@@ -296,10 +296,6 @@ impl Backbone for Swin {
         }
     }
 
-    fn passes_maps(&self) -> bool {
-        false
-    }
-
     fn channels(&self, stage: usize) -> usize {
         self.config.channels(stage)
     }
@@ -310,6 +306,10 @@ impl Backbone for Swin {
 
     fn pool(&self, hidden: &Tensor) -> Result<Tensor> {
         self.norm.forward(hidden)?.mean((1, 2))
+    }
+
+    fn pool_map(&self, map: &Tensor) -> Result<Tensor> {
+        map.mean((2, 3))
     }
 
     fn head_name(&self) -> &'static str {

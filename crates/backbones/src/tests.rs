@@ -242,6 +242,25 @@ fn every_variable_gets_a_finite_gradient_that_is_not_zero() {
 }
 
 #[test]
+fn the_last_map_pools_to_the_features() {
+    for name in NAMES {
+        let (config, side) = shallow(name);
+        let by_token = matches!(config, Config::Vit(_));
+        let backbone = config.build(&Recorder::default().builder()).unwrap();
+        let features = backbone.features(&images(2, side), &mut Pass::eval()).unwrap();
+        let last = backbone.stages() - 1;
+        let map = backbone.map(last, &features.stages[last]).unwrap();
+        let pooled = backbone.pool_map(&map);
+        if by_token {
+            assert!(pooled.is_err(), "{name}");
+            continue;
+        }
+        let difference = (pooled.unwrap() - features.pooled).unwrap().abs().unwrap().max_all().unwrap();
+        assert!(difference.to_scalar::<f32>().unwrap() < 1e-5, "{name}: {difference:?}");
+    }
+}
+
+#[test]
 fn a_pass_committed_n_times_is_n_passes() {
     let buffers = |recorder: &Recorder| -> Vec<Vec<f32>> {
         let entries = recorder.entries().into_iter().filter(|(name, ..)| is_buffer(name));

@@ -139,10 +139,6 @@ impl Backbone for Vit {
         patches.transpose(1, 2)?.contiguous()?.reshape((batch, channels, self.side(), self.side()))
     }
 
-    fn passes_maps(&self) -> bool {
-        false
-    }
-
     fn channels(&self, _: usize) -> usize {
         self.config.embed_dim
     }
@@ -153,6 +149,10 @@ impl Backbone for Vit {
 
     fn pool(&self, hidden: &Tensor) -> Result<Tensor> {
         self.norm.forward(&hidden.squeeze(1)?.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?)
+    }
+
+    fn pool_map(&self, _: &Tensor) -> Result<Tensor> {
+        bail!("the features of this network are those of its class token, which is in no map")
     }
 
     fn head_name(&self) -> &'static str {

@@ -90,8 +90,8 @@ impl Mixed {
         clean.previous = previous;
         let watches = plan.needs().contains(&Need::MixedAttention);
         let mut pass = if watches { passes.train().watching() } else { passes.train() };
-        let (mixed, map) = self.forward(inputs, plan, &clean, &mut pass)?;
-        let logits = self.student.trained.logits(&self.student.backbone().pool(&map)?, Head::OneHot)?;
+        let (mixed, map, pooled) = self.forward(inputs, plan, &clean, &mut pass)?;
+        let logits = self.student.trained.logits(&pooled, Head::OneHot)?;
         pass.commit(1)?;
         let answer = logits.detach();
         let mut seen = View::of(&mixed.images);
@@ -135,29 +135,30 @@ impl Mixed {
         Ok(losses)
     }
 
-    /// The batch, mixed where the plan says, and the last map of it.
+    /// The batch, mixed where the plan says, what the last stage made of it, and the features that heads read.
     fn forward(
         &self,
         inputs: &Inputs,
         plan: &dyn Plan,
         clean: &View<'_>,
         pass: &mut Pass,
-    ) -> Result<(mixing::Mixed, Tensor)> {
-        let backbone = self.student.backbone();
-        if plan.place() == Place::LastStage && !backbone.passes_maps() {
-            let text = "the method mixes the last map, and this network has tokens in its place";
-            return Err(Error::Recipe(text.to_owned()));
-        }
-        let below = match plan.place() {
+    ) -> Result<(mixing::Mixed, Tensor, Tensor)> {
+        let (backbone, place) = (self.student.backbone(), plan.place());
+        let all = backbone.stages();
+        let below = match place {
             Place::Pictures => 0,
-            Place::Stage(stages) => stages.min(backbone.stages()),
-            Place::LastStage => backbone.stages(),
+            Place::Stage(stages) => stages.min(all),
+            Place::LastStage => all,
         };
         let mut view = *clean;
         let hidden;
         if below > 0 {
-            // What is mixed is of f32, whatever the network computes in.
-            hidden = into_planes(&climb(backbone, backbone.stem(&inputs.images, pass)?, 0, below, pass)?)?;
+            let map = climb(backbone, backbone.stem(&inputs.images, pass)?, 0, below, pass)?;
+            hidden = match place {
+                Place::LastStage => backbone.map(all - 1, &map)?,
+                // What is mixed is of f32, whatever the network computes in.
+                _ => into_planes(&map)?,
+            };
             view.images = &hidden;
         }
         let mixed = plan.mix(&view)?;
@@ -165,8 +166,13 @@ impl Mixed {
             0 => backbone.stem(&mixed.images, pass)?,
             _ => mixed.images.clone(),
         };
-        let map = climb(backbone, map, below, backbone.stages(), pass)?;
-        Ok((mixed, map))
+        if place == Place::LastStage {
+            let pooled = backbone.pool_map(&map)?;
+            return Ok((mixed, map, pooled));
+        }
+        let map = climb(backbone, map, below, all, pass)?;
+        let pooled = backbone.pool(&map)?;
+        Ok((mixed, map, pooled))
     }
 
     /// The target of every sample, `[B, K]`, of which `smoothing` is spread over all classes.

@@ -1,5 +1,6 @@
 //! The settings of methods that train a generator of masks.
 
+use adautomix_backbones::Backbone;
 use adautomix_losses::{Objective, adversarial};
 use adautomix_mixing::{
     Generator, GeneratorConfig, MarginRule, MaskLoss, MaskMaker, MixBlock, MixBlockConfig, Modulation,
@@ -9,8 +10,8 @@ use adautomix_ops::Interpolation;
 use adautomix_recipes::{self as recipes, Term};
 use candle_nn::VarBuilder;
 
-use crate::Result;
 use crate::schedule::{MaskWeight, Momentum};
+use crate::{Error, Result};
 
 /// What sets the methods apart.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +196,22 @@ impl LearnedConfig {
             mask_weight: MaskWeight { base: loss.weight, annealing: loss.annealing, steps },
             momentum,
         }
+    }
+
+    /// Channels of the map that the generator sees of a network.
+    pub(super) fn channels(&self, backbone: &dyn Backbone) -> Result<usize> {
+        let (stage, stages, factor) = (self.feature_stage, backbone.stages(), self.generator.scale_factor());
+        if stage >= stages {
+            let text = format!("method.feature_stage is {stage}, but the network has {stages} stages");
+            return Err(Error::Recipe(text));
+        }
+        let (channels, stride) = backbone.mixing_size(stage);
+        if stride != factor {
+            let text =
+                format!("method.generator.upsampling_factor is {factor}, but the stage's stride is {stride}");
+            return Err(Error::Recipe(text));
+        }
+        Ok(channels)
     }
 }
 

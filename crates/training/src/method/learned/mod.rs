@@ -64,18 +64,7 @@ impl Learned {
     pub fn new(build: &Build, config: LearnedConfig, seed: u64, device: &Device) -> Result<Self> {
         let student = Network::new(build, seed, device)?;
         let teacher = student.teacher(build)?;
-        let (stage, stages) = (config.feature_stage, student.backbone().stages());
-        if stage >= stages {
-            let text = format!("method.feature_stage is {stage}, but the network has {stages} stages");
-            return Err(crate::Error::Recipe(text));
-        }
-        let ((channels, stride), factor) =
-            (student.backbone().mixing_size(stage), config.generator.scale_factor());
-        if stride != factor {
-            let text =
-                format!("method.generator.upsampling_factor is {factor}, but the stage's stride is {stride}");
-            return Err(crate::Error::Recipe(text));
-        }
+        let channels = config.channels(student.backbone())?;
         let generator_parameters = Parameters::trainable(seed, device);
         let vb = generator_parameters.builder().pp("mix_block");
         let generator = config.generator.build(channels, vb)?;

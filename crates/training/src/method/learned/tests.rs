@@ -1,9 +1,13 @@
 //! Whole steps of AutoMix and SAMix, and of AdAutoMix with terms left out.
 
-use adautomix_random::{Key, Purpose};
-use adautomix_recipes::Library;
-use candle_core::{Device, Tensor};
+use std::collections::HashMap;
 
+use adautomix_random::{Key, Purpose};
+use adautomix_recipes::{Library, Method as MethodRecipe};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+
+use super::LearnedConfig;
 use crate::method::read_losses;
 use crate::{Gradients, Inputs, Stepper, checkpoint};
 
@@ -31,6 +35,28 @@ fn make_step(stepper: &mut Stepper, step: usize) -> Vec<(&'static str, f64)> {
 fn state(stepper: &Stepper) -> Vec<(String, Vec<f32>)> {
     let values = |tensor: &Tensor| tensor.detach().flatten_all().unwrap().to_vec1().unwrap();
     stepper.tensors().iter().map(|(name, tensor)| (name.clone(), values(tensor))).collect()
+}
+
+#[test]
+fn every_recipe_s_generator_fits_its_network() {
+    let (library, mut networks) = (Library::embedded(), HashMap::new());
+    for name in library.names().unwrap() {
+        let recipe = library.load(&name, &[]).unwrap();
+        let momentum = || crate::teacher::schedule(&recipe, 10).unwrap();
+        let config = match &recipe.method {
+            MethodRecipe::AdAutoMix(settings) => LearnedConfig::adautomix(settings, &recipe, momentum()),
+            MethodRecipe::AutoMix(settings) | MethodRecipe::SAMix(settings) => {
+                LearnedConfig::automix(settings, &recipe, momentum(), 10)
+            }
+            _ => continue,
+        };
+        let zeros = VarBuilder::zeros(DType::F32, &Device::Cpu);
+        let network = networks
+            .entry(recipe.network.name.clone())
+            .or_insert_with(|| adautomix_backbones::build(&recipe.network.name, &zeros).unwrap());
+        assert!(config.channels(&**network).is_ok(), "{name}: {:?}", config.channels(&**network).err());
+    }
+    assert!(networks.len() > 5);
 }
 
 #[test]
