@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use adautomix_ops::{Moments, residual};
+use adautomix_ops::{Moments, residual, update_statistics};
 use candle_core::{Result, Tensor};
 use rand::{Rng, RngCore};
 
@@ -121,10 +121,10 @@ impl Pass {
     /// # Errors
     /// If a buffer can't be written.
     pub fn commit(&self, times: usize) -> Result<()> {
-        for record in &self.records {
-            record.moments.update(&record.running_mean, &record.running_var, MOMENTUM, times)?;
-        }
-        Ok(())
+        let records = self.records.iter();
+        let met = records
+            .map(|Record { moments, running_mean, running_var }| (moments, [running_mean, running_var]));
+        update_statistics(&met.collect::<Vec<_>>(), MOMENTUM, times)
     }
 
     /// Notes what a batch norm saw.

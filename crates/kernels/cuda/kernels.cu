@@ -9,6 +9,7 @@
 #include "attention.cuh"
 #include "batch_norm.cuh"
 #include "blend.cuh"
+#include "cosine.cuh"
 #include "layer_norm.cuh"
 #include "mask_attention.cuh"
 #include "picture.cuh"

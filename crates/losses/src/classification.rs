@@ -168,7 +168,7 @@ pub fn cosine(logits_mix: &Tensor, logits: &[Tensor], lambdas: &[f64]) -> Result
     if logits.len() != lambdas.len() {
         bail!("cosine: {} logits for {} lambdas", logits.len(), lambdas.len());
     }
-    weighted_sum(lambdas, |i| cosine_similarity(logits_mix, &logits[i], 1, 1e-8)?.mean_all())
+    weighted_sum(lambdas, |i| cosine_similarity(logits_mix, &logits[i], 1, 1e-8, Reduction::Mean))
 }
 
 /// `sum_i lambda_i term(i)`

@@ -47,22 +47,16 @@ pub struct Moments {
     pub variance: Tensor,
 }
 
-impl Moments {
-    /// Moves running statistics `[C]` towards these, in place, as `times` passes over the same batch would:
-    /// `new = (1 - momentum) old + momentum batch`, PyTorch's convention.
-    ///
-    /// # Errors
-    /// If the shapes differ.
-    pub fn update(
-        &self,
-        running_mean: &Tensor,
-        running_var: &Tensor,
-        momentum: f64,
-        times: usize,
-    ) -> Result<()> {
-        let keep = (1.0 - momentum).powi(times as i32);
-        moving_averages(&[(running_mean, &self.mean), (running_var, &self.variance)], keep)
-    }
+/// Moves the running mean and variance `[C]` of each batch norm towards those of a batch, in place, as `times` passes over the
+/// same batch would: `new = (1 - momentum) old + momentum batch`, PyTorch's convention. No buffer may be named twice.
+///
+/// # Errors
+/// If shapes differ.
+pub fn update_statistics(norms: &[(&Moments, [&Tensor; 2])], momentum: f64, times: usize) -> Result<()> {
+    let pairs = norms
+        .iter()
+        .flat_map(|(moments, [mean, variance])| [(*mean, &moments.mean), (*variance, &moments.variance)]);
+    moving_averages(&pairs.collect::<Vec<_>>(), (1.0 - momentum).powi(times as i32))
 }
 
 /// Normalises `x`, `[B, C, H, W]` or `[B, H, W, C]` of `bf16`, with the statistics of the batch (biased variance), scales by `weight` `[C]`, adds
@@ -357,9 +351,9 @@ mod tests {
         let start = || -> Result<[Var; 2]> { Ok([wave(&[4], 0.1, 0.0)?, wave(&[4], 0.2, 2.0)?]) };
         let ([mean, variance], [mean3, variance3]) = (start()?, start()?);
         for _ in 0..3 {
-            moments.update(&mean, &variance, 0.1, 1)?;
+            update_statistics(&[(&moments, [&mean, &variance])], 0.1, 1)?;
         }
-        moments.update(&mean3, &variance3, 0.1, 3)?;
+        update_statistics(&[(&moments, [&mean3, &variance3])], 0.1, 3)?;
         assert!(difference(&mean, &mean3)? < 1e-6 && difference(&variance, &variance3)? < 1e-6);
         let [untouched, _] = start()?;
         assert!(difference(&mean, &untouched)? > 1e-2);

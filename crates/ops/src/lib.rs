@@ -57,7 +57,7 @@ mod update;
 
 pub use activation::{gelu, relu};
 pub use attention::{attention, attention_map};
-pub use batch_norm::{Epilogue, Moments, batch_norm_eval, batch_norm_train};
+pub use batch_norm::{Epilogue, Moments, batch_norm_eval, batch_norm_train, update_statistics};
 pub use blend::{linear_mix, mask_mix, mix_images, paste_box, paste_patches};
 pub use conv::{ConvSpec, conv2d};
 pub use cosine::cosine_similarity;
@@ -76,6 +76,6 @@ pub use residual::residual;
 pub use roi_align::roi_align;
 pub use tape::Tape;
 pub use update::{
-    AdamW, Sgd, Trained, accumulate, adamw_steps, clip, moving_averages, overwrite, overwrite_all, scale,
-    sgd_steps, squared_norms,
+    AdamW, Sgd, Trained, accumulate, adamw_steps, clip, copies, moving_averages, overwrite, overwrite_all,
+    scale, sgd_steps, squared_norms,
 };

@@ -85,6 +85,18 @@ pub fn overwrite_all(pairs: &[(&Tensor, &Tensor)]) -> Result<()> {
     pairs.iter().try_for_each(|(tensor, value)| overwrite(tensor, value))
 }
 
+/// A copy of each tensor, outside the graph.
+///
+/// # Errors
+/// If memory can't be had.
+pub fn copies(tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
+    #[cfg(any(feature = "cuda", test))]
+    if tensors.first().is_some_and(|first| crate::device::takes(first)) {
+        return crate::device::update::copies(tensors);
+    }
+    tensors.iter().map(|tensor| tensor.detach().contiguous()?.copy()).collect()
+}
+
 /// For each pair `sum += value`, in place.
 ///
 /// # Errors

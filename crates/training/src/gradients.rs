@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use adautomix_ops::{Tape, accumulate, clip, scale, squared_norms};
+use adautomix_ops::{Tape, accumulate, clip, copies, scale, squared_norms};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, TensorId};
 
@@ -57,21 +57,22 @@ impl Gradients {
         gradients: &[Option<Tensor>],
         given_up: bool,
     ) -> Result<()> {
-        let (mut known, mut new, mut given) = (Vec::new(), Vec::new(), HashSet::new());
+        let (mut known, mut new, mut copied, mut given) =
+            (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
         for ((_, variable), gradient) in variables.iter().zip(gradients) {
             let Some(gradient) = gradient else { continue };
             match self.by_variable.get(&variable.id()) {
                 Some(sum) => known.push((sum, gradient)),
-                None => {
-                    // Two variables that are only added have one gradient.
-                    let own = given_up && given.insert(gradient.id());
-                    let gradient = gradient.detach().contiguous()?;
-                    new.push((variable.id(), if own { gradient } else { gradient.copy()? }));
+                // Two variables that are only added have one gradient.
+                None if given_up && given.insert(gradient.id()) => {
+                    new.push((variable.id(), gradient.detach().contiguous()?));
                 }
+                None => copied.push((variable.id(), gradient)),
             }
         }
         accumulate(&known)?;
-        self.by_variable.extend(new);
+        let copies = copies(&copied.iter().map(|(_, gradient)| *gradient).collect::<Vec<_>>())?;
+        self.by_variable.extend(new.into_iter().chain(copied.iter().map(|(id, _)| *id).zip(copies)));
         Ok(())
     }
 

@@ -98,7 +98,7 @@ fn batch_norm(case: &Case) -> Result<Outputs> {
     let eps = case.param("eps")?;
     if case.param("training")? {
         let (y, moments) = adautomix_ops::batch_norm_train(&input, &weight, &bias, eps, epilogue)?;
-        moments.update(&mean, &variance, case.param("momentum")?, 1)?;
+        adautomix_ops::update_statistics(&[(&moments, [&mean, &variance])], case.param("momentum")?, 1)?;
         return Ok(vec![
             ("output".into(), adautomix_ops::into_planes(&y)?),
             ("running_mean".into(), mean),
@@ -179,7 +179,8 @@ fn cosine_similarity(case: &Case) -> Result<Outputs> {
     let (x, y) = (case.input("x")?, case.input("y")?);
     let dim: i64 = case.param("dim")?;
     let dim = if dim < 0 { dim + x.rank() as i64 } else { dim };
-    output(adautomix_ops::cosine_similarity(&x, &y, usize::try_from(dim)?, case.param("eps")?)?)
+    let (dim, eps) = (usize::try_from(dim)?, case.param("eps")?);
+    output(adautomix_ops::cosine_similarity(&x, &y, dim, eps, Reduction::None)?)
 }
 
 /// A network by formula, and one pass through it.

@@ -18,6 +18,7 @@ pub mod batch_norm;
 pub mod blend;
 #[cfg(feature = "cudnn")]
 pub mod convolution;
+pub mod cosine;
 #[cfg(any(test, feature = "emulator"))]
 mod emulator;
 pub mod layer_norm;
@@ -250,6 +251,8 @@ pub(crate) const KERNELS: &[&str] = &[
     "blend_forward",
     "blend_backward_images",
     "blend_backward_mask",
+    "cosine_forward",
+    "cosine_backward",
     "cross_entropy_forward",
     "cross_entropy_backward",
     "mean_of",

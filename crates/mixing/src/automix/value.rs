@@ -2,7 +2,7 @@
 
 use super::block::{CONVOLUTION, INIT};
 use crate::Result;
-use adautomix_ops::{Epilogue, batch_norm_eval, batch_norm_train, conv2d};
+use adautomix_ops::{Epilogue, batch_norm_eval, batch_norm_train, conv2d, update_statistics};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 
@@ -78,7 +78,7 @@ impl Norm {
             return Ok(batch_norm_eval(x, weight, bias, running_mean, running_var, EPS, Epilogue::None)?);
         }
         let (y, moments) = batch_norm_train(x, weight, bias, EPS, Epilogue::None)?;
-        moments.update(running_mean, running_var, MOMENTUM, 1)?;
+        update_statistics(&[(&moments, [running_mean, running_var])], MOMENTUM, 1)?;
         Ok(y)
     }
 }

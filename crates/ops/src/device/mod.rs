@@ -9,6 +9,7 @@ pub(crate) mod batch_norm;
 pub(crate) mod blend;
 #[cfg(feature = "cudnn")]
 pub(crate) mod conv;
+pub(crate) mod cosine;
 pub(crate) mod cross_entropy;
 pub(crate) mod interpolate;
 pub(crate) mod layer_norm;

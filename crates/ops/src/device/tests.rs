@@ -54,6 +54,25 @@ fn attentions() -> Result<()> {
 }
 
 #[test]
+fn cosines() -> Result<()> {
+    let kernels = &["cosine_forward", "cosine_backward"];
+    // Fewer and more columns than threads share a row.
+    for shape in [[3, 10], [2, 300]] {
+        for reduction in [Reduction::None, Reduction::Mean] {
+            check(kernels, &[&shape, &shape], |x| cosine_similarity(&x[0], &x[1], 1, 1e-8, reduction))?;
+        }
+        check(kernels, &[&shape], |x| {
+            let constant = x[0].detach().affine(2.0, 0.5)?;
+            cosine_similarity(&x[0], &constant, 1, 1e-8, Reduction::Mean)
+        })?;
+    }
+    // A norm below the bound counts as the bound.
+    check(kernels, &[&[2, 5], &[2, 5]], |x| {
+        cosine_similarity(&(&x[0] * 1e-3)?, &x[1], 1, 0.5, Reduction::None)
+    })
+}
+
+#[test]
 fn batch_norm_in_training() -> Result<()> {
     let kernels = &[
         "batch_norm_partial",
@@ -126,7 +145,7 @@ fn the_statistics_of_a_batch_and_running_ones() -> Result<()> {
         let run = || -> Result<Vec<Vec<f32>>> {
             let (mean, var) = (one.copy()?, one.copy()?);
             let (_, moments) = batch_norm_train(&x, &one, &one, 1e-5, Epilogue::None)?;
-            moments.update(&mean, &var, 0.1, 3)?;
+            update_statistics(&[(&moments, [&mean, &var])], 0.1, 3)?;
             [moments.mean, moments.variance, mean, var].iter().map(Tensor::to_vec1).collect()
         };
         for (got, want) in emulated(run)?.concat().iter().zip(run()?.concat()) {

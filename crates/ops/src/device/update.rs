@@ -52,6 +52,16 @@ pub(crate) fn average(pairs: &[(&Tensor, &Tensor)], keep: f64, take: f64) -> Res
     update::average(&queue, &slots, keep as f32, take as f32).map_err(fault)
 }
 
+/// A copy of each.
+pub(crate) fn copies(tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let Some(first) = tensors.first() else { return Ok(Vec::new()) };
+    let queue = Queue::of(first)?;
+    let places = tensors.iter().map(|x| Ok(queue.fresh_tensor::<f32>(x.shape())?.0));
+    let copies = places.collect::<Result<Vec<_>>>()?;
+    average(&copies.iter().zip(tensors.iter().copied()).collect::<Vec<_>>(), 0.0, 1.0)?;
+    Ok(copies)
+}
+
 /// `x *= factor` for each.
 pub(crate) fn scale(tensors: &[&Tensor], factor: f64) -> Result<()> {
     let Some(first) = tensors.first() else { return Ok(()) };
