@@ -3,7 +3,7 @@
 use std::fmt;
 
 use adautomix_ops::{Moments, residual, update_statistics};
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use rand::{Rng, RngCore};
 
 /// The share of a new batch in the running statistics.
@@ -125,6 +125,28 @@ impl Pass {
         let met = records
             .map(|Record { moments, running_mean, running_var }| (moments, [running_mean, running_var]));
         update_statistics(&met.collect::<Vec<_>>(), MOMENTUM, times)
+    }
+
+    /// What was met on the way: mean and variance of each batch norm, in order.
+    pub fn statistics(&self) -> Vec<Tensor> {
+        let moments = self.records.iter().map(|record| &record.moments);
+        moments.flat_map(|Moments { mean, variance }| [mean.clone(), variance.clone()]).collect()
+    }
+
+    /// A pass through the same batch norms that has met other [statistics](Self::statistics).
+    ///
+    /// # Errors
+    /// If they are of another number.
+    pub fn with_statistics(&self, statistics: &[Tensor]) -> Result<Self> {
+        if statistics.len() != 2 * self.records.len() {
+            bail!("{} statistics of {} batch norms", statistics.len(), self.records.len());
+        }
+        let seen = self.records.iter().zip(statistics.chunks_exact(2)).map(|(record, met)| Record {
+            moments: Moments { mean: met[0].clone(), variance: met[1].clone() },
+            running_mean: record.running_mean.clone(),
+            running_var: record.running_var.clone(),
+        });
+        Ok(Self { records: seen.collect(), ..Self::train() })
     }
 
     /// Notes what a batch norm saw.

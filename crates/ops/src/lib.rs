@@ -38,6 +38,7 @@ pub mod cuda;
 mod depthwise;
 #[cfg(any(feature = "cuda", test))]
 mod device;
+mod given;
 mod graph;
 mod interpolate;
 mod layer_norm;
@@ -63,6 +64,7 @@ pub use conv::{ConvSpec, conv2d};
 pub use cosine::cosine_similarity;
 pub use cross_entropy::{Reduction, cross_entropy, soft_cross_entropy};
 pub use depthwise::depthwise_conv7;
+pub use given::given;
 pub use graph::Graph;
 pub use interpolate::{Interpolation, interpolate, upsample_softmax};
 pub use layer_norm::{layer_norm, layer_norm_channels_first};

@@ -5,7 +5,7 @@ use adautomix_kernels::device::update::{self, Slot};
 use adautomix_kernels::update::{AdamW, Sgd};
 use candle_core::{Result, Tensor};
 
-use super::{Queue, fault};
+use super::{Fresh, Queue, fault};
 use crate::update::Trained;
 
 /// The tensors of a launch; contiguous gradients are kept until it was made.
@@ -50,6 +50,15 @@ pub(crate) fn average(pairs: &[(&Tensor, &Tensor)], keep: f64, take: f64) -> Res
     };
     let slots = pairs.iter().zip(&values).map(slot).collect::<Result<Vec<_>>>()?;
     update::average(&queue, &slots, keep as f32, take as f32).map_err(fault)
+}
+
+/// A copy of one, as a result.
+pub(crate) fn copy(tensor: &Tensor) -> Result<Fresh> {
+    let (queue, tensor) = (Queue::of(tensor)?, tensor.contiguous()?);
+    let copy = queue.fresh(tensor.shape())?;
+    let slot = Slot::following(copy.span(&queue)?, queue.span(&tensor)?);
+    update::average(&queue, &[slot], 0.0, 1.0).map_err(fault)?;
+    Ok(copy)
 }
 
 /// A copy of each.

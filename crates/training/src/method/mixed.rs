@@ -129,7 +129,7 @@ impl Mixed {
             weight: 1.0,
             loss: &|logits, target| loss(of, logits, target),
         };
-        let (loss, logits) = self.replays.train(&pass, &mixed.images, &target, gradients)?;
+        let (loss, logits) = pass.run(&mut self.replays, &mixed.images, &target, gradients)?;
         losses.insert(0, ("loss", Measured::of(&loss)?));
         losses.push(("mixed_top1", mixed_top1(&logits, &target)?));
         Ok(losses)

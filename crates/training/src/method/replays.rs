@@ -1,8 +1,7 @@
-//! Training passes that are the same at every step but for the pictures and targets that they read. On a device such a pass
-//! is recorded once for each shape of batch, and from then on launched as a whole: its few hundred kernels cost the host one
-//! call.
+//! Work that is the same at every step but for the numbers that it reads. On a device it is recorded once for each shape of
+//! batch, and from then on launched as a whole: its few hundred kernels cost the host one call.
 //!
-//! A pass is a classifier's answer to a batch, its loss, the gradients of its weights, and the running statistics that it
+//! That is a network's pass over a batch: a classifier's answer, its loss, the gradients, and the running statistics that it
 //! leaves behind. What comes before (mixing) and after (sums of gradients, the optimizer) isn't recorded.
 
 use std::collections::HashMap;
@@ -15,48 +14,136 @@ use super::measured::stays;
 use crate::gradients::weighted;
 use crate::{Gradients, Network, Result};
 
-/// How often a pass runs as usual before it is recorded: cuDNN chooses its algorithms, and candle keeps what it sends.
+/// How often work is done as usual before it is recorded: cuDNN chooses its algorithms, and candle keeps what it sends.
 const PREPARATIONS: usize = 2;
 
-/// The recorded passes of a method's student.
+/// The recorded work of a method.
 #[derive(Default)]
 pub(super) struct Replays {
-    passes: HashMap<Kind, State>,
+    recordings: HashMap<Kind, State>,
 }
 
-/// What is the same in all passes of a recording, beside network and loss, of which a method has one.
+/// Work that is recorded. What it depends on beside its inputs is in here, or the same in all steps of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Work {
+    /// [`TrainingPass`], by its head and the bits of its weight.
+    Training(Head, u64),
+    /// The teacher's pass over the pictures.
+    Plain,
+    /// The teacher's pass over the generator's mix, by the bits of the weights of its loss and of the similarity.
+    Challenge([u64; 2]),
+}
+
+/// Work on inputs of these shapes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kind {
-    head: Head,
-    /// The bits of the loss's weight.
-    weight: u64,
-    images: Vec<usize>,
-    target: Vec<usize>,
+    work: Work,
+    inputs: Vec<Vec<usize>>,
 }
 
+/// What work makes of its inputs, outside the graph; none where there is no such thing.
+pub(super) type Made = Vec<Option<Tensor>>;
+
 enum State {
-    /// So many passes have run as usual.
+    /// It was done so often as usual.
     Preparing(usize),
     Recorded(Box<Recorded>),
     /// It can't be recorded.
     Refused,
 }
 
-/// A pass with places for what it reads and what it gives.
+/// Places for what recorded work reads and makes.
 struct Recorded {
-    /// Pictures and target.
-    inputs: [Tensor; 2],
-    outputs: Outputs,
-    /// None on the processor, where the pass runs again.
+    inputs: Vec<Tensor>,
+    made: Made,
+    /// None on the processor, where the work is done again.
     graph: Option<Graph>,
 }
 
-/// What a pass gives, outside the graph.
-struct Outputs {
-    loss: Tensor,
-    logits: Tensor,
-    /// Of each weight, in order; none where the loss doesn't depend on it.
-    gradients: Vec<Option<Tensor>>,
+impl Replays {
+    /// Whether work on these pictures is recorded.
+    pub(super) fn take(images: &Tensor) -> bool {
+        Graph::wanted(images.device()) || (images.device().is_cpu() && stays(images))
+    }
+
+    /// Does some work on inputs, which are constants to it. Gives what it made, and whether that is the caller's own, or changes when the same work is done next.
+    ///
+    /// # Errors
+    /// If an operation fails.
+    pub(super) fn run(
+        &mut self,
+        work: Work,
+        inputs: &[&Tensor],
+        make: &dyn Fn(&[&Tensor]) -> Result<Made>,
+    ) -> Result<(Made, bool)> {
+        let inputs = inputs
+            .iter()
+            .map(|input| input.detach().contiguous())
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let kind = Kind { work, inputs: inputs.iter().map(|input| input.dims().to_vec()).collect() };
+        match self.recordings.entry(kind).or_insert(State::Preparing(0)) {
+            State::Recorded(recorded) => Ok((recorded.repeat(&inputs, make)?.clone(), false)),
+            State::Refused => Ok((make(&inputs)?, true)),
+            state @ State::Preparing(_) => {
+                let made = Graph::prepare(inputs[0].device(), || make(&inputs))?;
+                state.prepared(&inputs, &made, make);
+                Ok((made, true))
+            }
+        }
+    }
+}
+
+impl State {
+    /// After another preparation; after the last one the work is recorded.
+    fn prepared(&mut self, inputs: &[&Tensor], made: &Made, make: &dyn Fn(&[&Tensor]) -> Result<Made>) {
+        let Self::Preparing(times) = self else { return };
+        *times += 1;
+        if *times < PREPARATIONS {
+            return;
+        }
+        *self = match Recorded::new(inputs, made, make) {
+            Ok(recorded) => Self::Recorded(Box::new(recorded)),
+            Err(error) => {
+                tracing::warn!("a pass can't be recorded, and is launched kernel by kernel: {error}");
+                Self::Refused
+            }
+        };
+    }
+}
+
+impl Recorded {
+    fn new(inputs: &[&Tensor], made: &Made, make: &dyn Fn(&[&Tensor]) -> Result<Made>) -> Result<Self> {
+        let places = |tensor: &Tensor| tensor.zeros_like();
+        let recorded = Self {
+            inputs: inputs.iter().map(|input| input.copy()).collect::<candle_core::Result<_>>()?,
+            made: made
+                .iter()
+                .map(|one| one.as_ref().map(places).transpose())
+                .collect::<candle_core::Result<_>>()?,
+            graph: None,
+        };
+        let graph = Graph::record(inputs[0].device(), || {
+            let made = make(&recorded.inputs.iter().collect::<Vec<_>>()).map_err(candle_core::Error::wrap)?;
+            recorded.take(&made)
+        })?;
+        Ok(Self { graph, ..recorded })
+    }
+
+    /// Puts what was made into its places.
+    fn take(&self, made: &Made) -> candle_core::Result<()> {
+        overwrite_all(&self.made.iter().flatten().zip(made.iter().flatten()).collect::<Vec<_>>())
+    }
+
+    /// The work on other inputs.
+    fn repeat(&self, inputs: &[&Tensor], make: &dyn Fn(&[&Tensor]) -> Result<Made>) -> Result<&Made> {
+        overwrite_all(&self.inputs.iter().zip(inputs.iter().copied()).collect::<Vec<_>>())?;
+        match &self.graph {
+            Some(graph) => graph.launch()?,
+            None => self.take(&make(&self.inputs.iter().collect::<Vec<_>>())?)?,
+        }
+        Ok(&self.made)
+    }
 }
 
 /// A training pass: a network's trained classifier, asked by one head, and the weighted loss of its logits and a target `[B, K]`.
@@ -68,112 +155,36 @@ pub(super) struct TrainingPass<'a> {
 }
 
 impl TrainingPass<'_> {
-    fn run(&self, [images, target]: [&Tensor; 2]) -> Result<Outputs> {
-        let mut pass = Pass::train();
-        let (tape, (loss, logits)) = Tape::record(|| -> Result<_> {
-            let logits = self.network.trained.forward(images, self.head, &mut pass)?;
-            Ok(((self.loss)(&logits, target)?, logits))
-        })?;
-        pass.commit(1)?;
-        let store = tape.backward(&weighted(&loss, self.weight)?)?;
-        let weights = self.network.parameters.weights();
-        let gradients = weights.iter().map(|(_, weight)| store.get(weight).map(Tensor::detach)).collect();
-        Ok(Outputs { loss: loss.detach(), logits: logits.detach(), gradients })
-    }
-}
-
-impl Outputs {
-    /// Places for results of the same shapes.
-    fn places(&self) -> Result<Self> {
-        let place = |tensor: &Tensor| tensor.zeros_like();
-        let gradients = self.gradients.iter().map(|gradient| gradient.as_ref().map(place).transpose());
-        Ok(Self {
-            loss: place(&self.loss)?,
-            logits: place(&self.logits)?,
-            gradients: gradients.collect::<candle_core::Result<_>>()?,
-        })
-    }
-
-    /// Puts other results into these places.
-    fn take(&self, others: &Self) -> candle_core::Result<()> {
-        let mut pairs = vec![(&self.loss, &others.loss), (&self.logits, &others.logits)];
-        pairs.extend(self.gradients.iter().flatten().zip(others.gradients.iter().flatten()));
-        overwrite_all(&pairs)
-    }
-}
-
-impl Replays {
-    /// Whether passes over these pictures are recorded.
-    pub(super) fn take(images: &Tensor) -> bool {
-        Graph::wanted(images.device()) || (images.device().is_cpu() && stays(images))
-    }
-
-    /// Runs a pass and adds its gradients. Gives its loss, and its logits until the next pass.
+    /// Runs the pass and adds its gradients. Gives its loss, and its logits until the next pass.
     ///
     /// # Errors
     /// If an operation fails.
-    pub(super) fn train(
-        &mut self,
-        pass: &TrainingPass<'_>,
+    pub(super) fn run(
+        &self,
+        replays: &mut Replays,
         images: &Tensor,
         target: &Tensor,
         gradients: &mut Gradients,
     ) -> Result<(Tensor, Tensor)> {
-        let kind = Kind {
-            head: pass.head,
-            weight: pass.weight.to_bits(),
-            images: images.dims().to_vec(),
-            target: target.dims().to_vec(),
+        let weights = self.network.parameters.weights();
+        let make = |inputs: &[&Tensor]| {
+            let mut pass = Pass::train();
+            let (tape, (loss, logits)) = Tape::record(|| -> Result<_> {
+                let logits = self.network.trained.forward(inputs[0], self.head, &mut pass)?;
+                Ok(((self.loss)(&logits, inputs[1])?, logits))
+            })?;
+            pass.commit(1)?;
+            let store = tape.backward(&weighted(&loss, self.weight)?)?;
+            let found = weights.iter().map(|(_, weight)| store.get(weight).map(Tensor::detach));
+            Ok([Some(loss.detach()), Some(logits.detach())].into_iter().chain(found).collect())
         };
-        let inputs = [&images.contiguous()?, &target.contiguous()?];
-        let state = self.passes.entry(kind).or_insert(State::Preparing(0));
-        if let State::Preparing(runs) = state {
-            *runs += 1;
-            let outputs = Graph::prepare(images.device(), || pass.run(inputs))?;
-            gradients.add(&pass.network.parameters.weights(), &outputs.gradients, true)?;
-            if *runs == PREPARATIONS {
-                *state = match Recorded::new(pass, inputs, &outputs) {
-                    Ok(recorded) => State::Recorded(Box::new(recorded)),
-                    Err(error) => {
-                        tracing::warn!("a pass can't be recorded, and is launched kernel by kernel: {error}");
-                        State::Refused
-                    }
-                };
-            }
-            return Ok((outputs.loss, outputs.logits));
-        }
-        let weights = pass.network.parameters.weights();
-        if let State::Recorded(recorded) = state {
-            let Outputs { loss, logits, gradients: found } = recorded.repeat(pass, inputs)?;
-            gradients.add(&weights, found, false)?;
-            return Ok((loss.copy()?, logits.clone()));
-        }
-        let outputs = pass.run(inputs)?;
-        gradients.add(&weights, &outputs.gradients, true)?;
-        Ok((outputs.loss, outputs.logits))
-    }
-}
-
-impl Recorded {
-    fn new(pass: &TrainingPass<'_>, inputs: [&Tensor; 2], outputs: &Outputs) -> Result<Self> {
-        let inputs = [inputs[0].copy()?, inputs[1].copy()?];
-        let outputs = outputs.places()?;
-        let graph = Graph::record(inputs[0].device(), || {
-            let found = pass.run(inputs.each_ref()).map_err(candle_core::Error::wrap)?;
-            outputs.take(&found)
-        })?;
-        Ok(Self { inputs, outputs, graph })
-    }
-
-    /// The pass over other inputs.
-    fn repeat(&self, pass: &TrainingPass<'_>, inputs: [&Tensor; 2]) -> Result<&Outputs> {
-        let [images, target] = &self.inputs;
-        overwrite_all(&[(images, inputs[0]), (target, inputs[1])])?;
-        match &self.graph {
-            Some(graph) => graph.launch()?,
-            None => self.outputs.take(&pass.run(self.inputs.each_ref())?)?,
-        }
-        Ok(&self.outputs)
+        let work = Work::Training(self.head, self.weight.to_bits());
+        let (made, own) = replays.run(work, &[images, target], &make)?;
+        let [Some(loss), Some(logits), found @ ..] = &made[..] else {
+            unreachable!("loss and logits are made")
+        };
+        gradients.add(&weights, found, own)?;
+        Ok((if own { loss.clone() } else { loss.copy()? }, logits.clone()))
     }
 }
 
@@ -193,7 +204,7 @@ mod tests {
     fn run(stepper: &mut Stepper) -> Result<(Vec<Losses>, State)> {
         let mut gradients = Gradients::default();
         let mut losses = Vec::new();
-        for step in 0..7 {
+        for step in 0..9 {
             let draws = Key::new(5, Purpose::Mixing).step(step);
             let count = if step == 3 { 2 } else { 4 };
             losses.push(stepper.step(&batch(count, step), step, draws, &mut gradients)?);
@@ -220,7 +231,7 @@ mod tests {
         ];
         for (name, overrides) in cases {
             let overrides = [&SMALL[..], overrides].concat();
-            let new = || stepper(&format!("quick/{name}"), &overrides, 7);
+            let new = || stepper(&format!("quick/{name}"), &overrides, 9);
             let (losses, state) = run(&mut new())?;
             let (repeated_losses, repeated_state) = deferred(|| run(&mut new()))?;
             let (losses, repeated) = (read_losses(&losses)?, read_losses(&repeated_losses)?);

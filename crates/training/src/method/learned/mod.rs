@@ -5,25 +5,29 @@
 //! the plain pictures. Published code of AdAutoMix runs the teacher again for each of the N images of a mix, which are the
 //! same pictures in another order: their logits are those of T1 in that order, and so are their batch statistics. Here
 //! they are counted (N further commits of T1's statistics), not computed.
+//!
+//! On a device the passes of both networks are recorded once and launched as a whole, where they are the same at every step
+//! ([`Work`]).
 
 mod config;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use adautomix_backbones::{Classifier, Head, Pass};
 use adautomix_losses::{self as losses, Components, Objective, SmoothingMode, gather_labels, mix_targets};
-use adautomix_mixing::{DrawPair, MaskMaker, apply_margin};
-use adautomix_ops::{Tape, linear_mix, mix_images};
+use adautomix_mixing::{Draw, DrawPair, MaskMaker, apply_margin};
+use adautomix_ops::{Reduction, Tape, cosine_similarity, given, linear_mix, mix_images};
 use adautomix_random::{Key, Purpose};
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use rand::Rng;
 
 pub use config::{LearnedConfig, MaskMakerConfig};
 
-use super::replays::{Replays, TrainingPass};
+use super::replays::{Replays, TrainingPass, Work};
 use super::{Inputs, Losses, Measured, Method, Passes, Shown};
+use crate::gradients::weighted;
 use crate::network::Build;
 use crate::{Gradients, Network, Parameters, Result, teacher};
 
@@ -54,6 +58,18 @@ pub struct Learned {
     generator: Box<dyn MaskMaker>,
     generator_parameters: Parameters,
     replays: RefCell<Replays>,
+    /// A pass of the teacher's, which knows its batch norms.
+    known: OnceCell<Pass>,
+}
+
+/// What T1 gives.
+struct Plain {
+    /// The map of the recipe's stage.
+    feature: Tensor,
+    /// The logits of the pictures, if anything is compared with them.
+    logits: Option<Tensor>,
+    /// The pass, of which the statistics count again later.
+    pass: Pass,
 }
 
 impl Learned {
@@ -68,8 +84,8 @@ impl Learned {
         let generator_parameters = Parameters::trainable(seed, device);
         let vb = generator_parameters.builder().pp("mix_block");
         let generator = config.generator.build(channels, vb)?;
-        let replays = RefCell::default();
-        Ok(Self { config, student, teacher, generator, generator_parameters, replays })
+        let (replays, known) = (RefCell::default(), OnceCell::new());
+        Ok(Self { config, student, teacher, generator, generator_parameters, replays, known })
     }
 
     /// The classifier.
@@ -104,17 +120,7 @@ impl Learned {
     ) -> Result<Iteration> {
         let (config, images) = (self.config, &inputs.images);
         let n = draws.classifier.lambdas.len();
-        // T1: features for the masks, logits of the plain pictures.
-        let mut plain = passes.train();
-        let features = self.teacher.fixed.backbone.features(images, &mut plain)?;
-        let clean_logits = match config.compares_with_plain() {
-            true => Some(self.teacher.fixed.logits(&features.pooled, Head::Mixup)?.detach()),
-            false => None,
-        };
-        plain.commit(1)?;
-        let stage = config.feature_stage;
-        let feature = self.teacher.fixed.backbone.mixing_map(stage, &features.stages[stage])?.detach();
-        drop(features);
+        let Plain { feature, logits: clean_logits, pass: plain } = self.look(images, passes)?;
         // The generator's part; what trains the student in the middle of it has tapes of its own.
         let (tape, (generator, iteration)) = Tape::record(|| -> Result<_> {
             let masks_of = self.generator.look(&feature, true)?;
@@ -128,8 +134,9 @@ impl Learned {
             )?;
             let blend = mix_images(images, &draws.classifier.partners, &classifier_masks)?.detach();
             let challenge = mix_images(images, &draws.generator.partners, &masks)?;
-            let (amce_mb_teacher, cosine) =
-                self.teacher_losses(inputs, draws, &challenge, clean_logits.as_ref(), passes)?;
+            let taught =
+                self.teacher_losses(inputs, draws, &challenge, clean_logits.as_ref(), step, passes)?;
+            let Taught { amce: amce_mb_teacher, cosine, objective } = taught;
             if config.objective == Objective::Published && config.compares_with_plain() {
                 plain.commit(n)?;
             }
@@ -139,7 +146,11 @@ impl Learned {
                 Objective::Published => None,
             };
             let components = Components { amce_bb, mce, clean, amce_mb_student, amce_mb_teacher, cosine };
-            let (generator, mask_loss) = self.descend(&components, &masks, draws, step)?;
+            let objective = match objective {
+                Some(objective) => objective,
+                None => components.generator(self.config.generator_weights(step))?,
+            };
+            let (generator, mask_loss) = self.descend(objective, &masks, draws, step)?;
             let iteration = Iteration {
                 classifier: components.classifier(config.classifier_weights(n))?,
                 mask_loss: mask_loss.map(|loss| loss.detach()),
@@ -157,20 +168,58 @@ impl Learned {
         Ok(iteration)
     }
 
-    /// What the generator descends at a step, and the loss of its masks in it.
+    /// What the generator descends at a step beside `objective`: that, and the loss of its masks, if they have one.
     fn descend(
         &self,
-        components: &Components,
+        objective: Tensor,
         masks: &Tensor,
         draws: &DrawPair,
         step: usize,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        let objective = components.generator(self.config.generator_weights(step))?;
         let Some(mask_loss) = self.generator.mask_loss(masks, &draws.generator.lambdas)? else {
             return Ok((objective, None));
         };
         let total = (objective + (&mask_loss * self.config.mask_weight.at(step))?)?;
         Ok((total, Some(mask_loss)))
+    }
+
+    /// T1: features for the masks, logits of the plain pictures.
+    fn look(&self, images: &Tensor, passes: &Passes) -> Result<Plain> {
+        let (config, teacher) = (self.config, &self.teacher.fixed);
+        let see = |images: &Tensor, pass: &mut Pass| -> Result<_> {
+            let features = teacher.backbone.features(images, pass)?;
+            let logits = match config.compares_with_plain() {
+                true => Some(teacher.logits(&features.pooled, Head::Mixup)?.detach()),
+                false => None,
+            };
+            pass.commit(1)?;
+            let stage = config.feature_stage;
+            Ok((teacher.backbone.mixing_map(stage, &features.stages[stage])?.detach(), logits))
+        };
+        if !self.records(images) {
+            let mut pass = passes.train();
+            let (feature, logits) = see(images, &mut pass)?;
+            return Ok(Plain { feature, logits, pass });
+        }
+        let make = |inputs: &[&Tensor]| {
+            let mut pass = Pass::train();
+            let (feature, logits) = see(inputs[0], &mut pass)?;
+            let statistics = pass.statistics();
+            self.known.get_or_init(|| pass);
+            Ok([Some(feature), logits].into_iter().chain(statistics.into_iter().map(Some)).collect())
+        };
+        let (made, _) = self.replays.borrow_mut().run(Work::Plain, &[images], &make)?;
+        let ([Some(feature), logits, statistics @ ..], Some(known)) = (&made[..], self.known.get()) else {
+            unreachable!("a pass gives a map")
+        };
+        let statistics: Vec<Tensor> = statistics.iter().flatten().cloned().collect();
+        let pass = known.with_statistics(&statistics)?;
+        Ok(Plain { feature: feature.clone(), logits: logits.clone(), pass })
+    }
+
+    /// Whether passes over these pictures are recorded.
+    fn records(&self, images: &Tensor) -> bool {
+        self.config.drop_path == 0.0 && Replays::take(images)
     }
 
     /// T2: the teacher on the generator's mix; its loss (Eq. 3) and the similarity to the plain pictures (Eq. 11), if their
@@ -181,20 +230,87 @@ impl Learned {
         draws: &DrawPair,
         challenge: &Tensor,
         clean_logits: Option<&Tensor>,
+        step: usize,
         passes: &Passes,
-    ) -> Result<(Tensor, Option<Tensor>)> {
+    ) -> Result<Taught> {
+        let (config, draw) = (self.config, &draws.generator);
+        let plain = match clean_logits {
+            Some(logits) => {
+                let partners: Vec<u32> = draw.partners.concat();
+                Some(logits.index_select(&Tensor::new(partners, logits.device())?, 0)?)
+            }
+            None => None,
+        };
+        // A generator that isn't trained at every step would be differentiated in vain.
+        let pulls = config.objective == Objective::Published && config.generator_probability >= 1.0;
+        if pulls && self.records(challenge) {
+            return self.recorded_teacher_losses(inputs, draw, challenge, plain.as_ref(), step);
+        }
         let mut pass = passes.train();
         let logits = self.teacher.fixed.forward(challenge, Head::Mixup, &mut pass)?;
         pass.commit(1)?;
-        let draw = &draws.generator;
         let labels = gather_labels(&inputs.labels, &draw.partners)?;
         let amce = self.mixed_ce(&logits, &labels, &draw.lambdas)?;
-        let Some(clean_logits) = clean_logits else { return Ok((amce, None)) };
-        let rows = |partner: &Vec<u32>| {
-            clean_logits.index_select(&Tensor::new(partner.as_slice(), clean_logits.device())?, 0)
+        let batch = logits.dim(0)?;
+        let compared = plain.map(|plain| {
+            let rows = (0..draw.lambdas.len()).map(|i| plain.narrow(0, i * batch, batch));
+            losses::cosine(&logits, &rows.collect::<candle_core::Result<Vec<_>>>()?, &draw.lambdas)
+        });
+        Ok(Taught { amce, cosine: compared.transpose()?, objective: None })
+    }
+
+    /// T2 with its backward pass, recorded: what the generator descends of it is known before.
+    fn recorded_teacher_losses(
+        &self,
+        inputs: &Inputs,
+        draw: &Draw,
+        challenge: &Tensor,
+        plain: Option<&Tensor>,
+        step: usize,
+    ) -> Result<Taught> {
+        let [_, of_loss, of_cosine] = self.config.generator_weights(step);
+        let (device, batch) = (challenge.device(), inputs.labels.len());
+        let classes = self.teacher.fixed.head(Head::Mixup).bias().elem_count();
+        let target = mix_targets(
+            &inputs.labels,
+            &draw.partners,
+            &draw.weights(),
+            classes,
+            self.config.smoothing,
+            device,
+        )?;
+        let shares = draw.lambdas.iter().flat_map(|lambda| vec![(lambda / batch as f64) as f32; batch]);
+        let shares = Tensor::from_iter(shares, device)?;
+        let make = |inputs: &[&Tensor]| {
+            let (challenge, mut pass) = (Var::from_tensor(inputs[0])?, Pass::train());
+            let (tape, (amce, cosine, total)) = Tape::record(|| -> Result<_> {
+                let logits = self.teacher.fixed.forward(&challenge, Head::Mixup, &mut pass)?;
+                let amce = losses::soft_ce(&logits, inputs[1])?;
+                let total = weighted(&amce, of_loss)?;
+                let [shares, plain] = inputs[2..] else { return Ok((amce, None, total)) };
+                let rows = Tensor::cat(&vec![&logits; draw.lambdas.len()], 0)?;
+                let cosine =
+                    (cosine_similarity(&rows, plain, 1, 1e-8, Reduction::None)? * shares)?.sum_all()?;
+                let total = if of_cosine == 0.0 { total } else { (total + weighted(&cosine, of_cosine)?)? };
+                Ok((amce, Some(cosine), total))
+            })?;
+            pass.commit(1)?;
+            let slope = tape.backward(&total)?.get(&challenge).map(Tensor::detach);
+            Ok(vec![Some(amce.detach()), cosine.map(|cosine| cosine.detach()), Some(total.detach()), slope])
         };
-        let plain: Vec<Tensor> = draw.partners.iter().map(rows).collect::<candle_core::Result<_>>()?;
-        Ok((amce, Some(losses::cosine(&logits, &plain, &draw.lambdas)?)))
+        let read: Vec<&Tensor> =
+            [challenge, &target].into_iter().chain(plain.map(|_| &shares)).chain(plain).collect();
+        let work = Work::Challenge([of_loss, of_cosine].map(f64::to_bits));
+        let (made, own) = self.replays.borrow_mut().run(work, &read, &make)?;
+        let [Some(amce), cosine, Some(total), Some(slope)] = &made[..] else {
+            unreachable!("a pass has a loss and a gradient")
+        };
+        let kept = |loss: &Tensor| if own { Ok(loss.clone()) } else { loss.copy() };
+        Ok(Taught {
+            amce: kept(amce)?,
+            cosine: cosine.as_ref().map(kept).transpose()?,
+            objective: Some(given(challenge, total, slope)?),
+        })
     }
 
     /// S1 to S3: the student on the pictures, on their linear mix, and on the generated mix. Each term is differentiated
@@ -213,7 +329,7 @@ impl Learned {
         let [no_plain, no_linear] = [config.terms[1], config.terms[0]].map(|term| term == 0.0);
         let labels = gather_labels(&inputs.labels, &draw.partners)?;
         let weights = self.student.parameters.weights();
-        let recorded = config.drop_path == 0.0 && Replays::take(&inputs.images);
+        let recorded = self.records(&inputs.images);
         let classes = self.student.trained.head(Head::Mixup).bias().elem_count();
         // The partners' labels by their ratios; of plain pictures each its own alone.
         let target = |partners: &[Vec<u32>], weights: &[f32]| {
@@ -228,8 +344,7 @@ impl Learned {
                     }?;
                     let loss = &|logits: &Tensor, target: &Tensor| Ok(losses::soft_ce(logits, target)?);
                     let pass = TrainingPass { network: &self.student, head, weight, loss };
-                    let mut replays = self.replays.borrow_mut();
-                    return Ok(replays.train(&pass, images, &target, gradients)?.0);
+                    return Ok(pass.run(&mut self.replays.borrow_mut(), images, &target, gradients)?.0);
                 }
                 let mut pass = passes.train();
                 let (tape, loss): (_, Tensor) =
@@ -293,6 +408,16 @@ impl Learned {
         let share = self.config.generator_probability;
         step == 0 || share >= 1.0 || draws.purpose(Purpose::Generator).rng().random_bool(share)
     }
+}
+
+/// What T2 gives.
+struct Taught {
+    /// Eq. 3.
+    amce: Tensor,
+    /// The similarity of Eq. 11.
+    cosine: Option<Tensor>,
+    /// What the generator descends of both, if that is known already; they are constants then.
+    objective: Option<Tensor>,
 }
 
 fn detached(components: Components) -> Components {
