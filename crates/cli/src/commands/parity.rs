@@ -61,6 +61,9 @@ pub(crate) fn run(args: &ParityArgs) -> Result<ExitCode> {
         _ => String::new(),
     };
     writeln!(out, "{passed} passed, {failed} failed{note}")?;
+    if failed > 0 && allowance > 1.0 {
+        writeln!(out, "hint: ten bits are not enough for some cases; --no-tf32 tells rounding from faults")?;
+    }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
