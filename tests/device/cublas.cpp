@@ -33,7 +33,8 @@ int product(Handle* handle, int m, int n, int k, T alpha, Matrix<T> a, Matrix<T>
             int batch, bool tf32) {
     if (m < 0 || n < 0 || k < 0 || batch < 0) return INVALID_VALUE;
     if (a.step < (a.transposed ? k : m) || b.step < (b.transposed ? n : k) || ldc < m) return INVALID_VALUE;
-    if (!m || !n || !k || !batch) return SUCCESS;
+    if (!m || !n || !batch) return SUCCESS;
+    if (!k) return NOT_SUPPORTED;
     device::Operand out = Matrix<T>{c, false, ldc, stride}.operand(m, n, batch);
     out.written = true;
     auto run = [=] {

@@ -22,6 +22,8 @@ struct Work {
     std::string name;
     std::vector<Operand> operands;
     std::function<void()> run;
+    // Memory of the host that it reads or writes then, if any.
+    const void* host = nullptr;
 };
 
 // Puts work at the end of a stream, where it waits until somebody waits for the stream; or records it.
@@ -33,8 +35,9 @@ bool records(CUstream stream);
 // A call that waits, while work is recorded: the recording fails.
 void spoil(CUstream stream);
 
-// Runs all that waits in a stream.
+// Runs all that waits in a stream, or what was submitted to it before so much more was.
 void drain(CUstream stream);
+void drain(CUstream stream, size_t end);
 
 // Ends the program, since no real device would go on either.
 [[noreturn]] void fault(const std::string& what);

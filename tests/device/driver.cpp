@@ -18,106 +18,16 @@
 #include <unistd.h>
 
 #include "kernels.h"
+#include "memory.h"
 
 namespace {
 
-using device::Work;
+using namespace device;
 
 std::recursive_mutex lock;
 #define ONE_AT_A_TIME std::lock_guard<std::recursive_mutex> guard(lock)
 
-// ---- memory: each allocation lies before pages that nobody may touch, and its addresses are never used again
-
-constexpr size_t PAGE = 4096, ALIGNMENT = 256, SPACE = size_t(1) << 46, SLACK_BYTE = 0xa5;
-
-struct Allocation {
-    size_t bytes;
-    // It holds something now. That of a graph does between two of its nodes.
-    bool live = false;
-    bool of_graph = false;
-    // Of a graph: whether that was launched.
-    bool launched = false;
-
-    size_t pages(uintptr_t start) const { return (start + padded() - start / PAGE * PAGE + PAGE - 1) / PAGE * PAGE; }
-    size_t padded() const { return std::max((bytes + ALIGNMENT - 1) / ALIGNMENT, size_t(1)) * ALIGNMENT; }
-};
-
-std::map<uintptr_t, Allocation> allocations;
 std::string running = "nothing";
-
-char* space() {
-    static char* start = [] {
-        void* got = mmap(nullptr, SPACE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (got == MAP_FAILED) device::fault("no room for addresses");
-        return static_cast<char*>(got);
-    }();
-    return start;
-}
-
-// Addresses for so many bytes, which hold nothing yet.
-uintptr_t reserve(size_t bytes, bool of_graph) {
-    static size_t used = 0;
-    Allocation allocation{bytes};
-    allocation.of_graph = of_graph;
-    size_t pages = (allocation.padded() + PAGE - 1) / PAGE * PAGE;
-    if (used + pages + PAGE > SPACE) device::fault("all addresses are used");
-    uintptr_t start = reinterpret_cast<uintptr_t>(space()) + used + pages - allocation.padded();
-    used += pages + PAGE;
-    allocations[start] = allocation;
-    return start;
-}
-
-void* page_of(uintptr_t address) {
-    return reinterpret_cast<void*>(address / PAGE * PAGE);
-}
-
-// Memory of nobody's numbers: NaN.
-void enliven(uintptr_t start) {
-    Allocation& allocation = allocations.at(start);
-    if (allocation.live) device::fault("memory of a graph is allocated again before it was freed");
-    if (mprotect(page_of(start), allocation.pages(start), PROT_READ | PROT_WRITE)) device::fault("no memory is left");
-    memset(reinterpret_cast<void*>(start), 0xff, allocation.bytes);
-    memset(reinterpret_cast<void*>(start + allocation.bytes), SLACK_BYTE, allocation.padded() - allocation.bytes);
-    allocation.live = true;
-}
-
-void bury(uintptr_t start) {
-    Allocation& allocation = allocations.at(start);
-    if (!allocation.live) device::fault("memory is freed twice");
-    auto slack = reinterpret_cast<const unsigned char*>(start);
-    for (size_t i = allocation.bytes; i < allocation.padded(); ++i) {
-        if (slack[i] != SLACK_BYTE) device::fault("something was written behind a buffer of " + std::to_string(allocation.bytes) + " bytes");
-    }
-    mmap(page_of(start), allocation.pages(start), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    allocation.live = false;
-}
-
-// Where an address lies, in words.
-std::string described(uintptr_t address) {
-    auto next = allocations.upper_bound(address);
-    char text[160];
-    if (next == allocations.begin()) {
-        snprintf(text, sizeof text, "%#zx, which is no memory of the device", address);
-        return text;
-    }
-    auto [start, allocation] = *--next;
-    snprintf(text, sizeof text, "%#zx, byte %zu of a buffer of %zu that is %s%s", address, address - start, allocation.bytes,
-             allocation.live ? "there" : "not there", allocation.of_graph ? ", a graph's" : "");
-    return text;
-}
-
-// Whether all bytes of a range are those of one buffer.
-bool holds(uintptr_t address, size_t bytes) {
-    auto next = allocations.upper_bound(address);
-    if (next == allocations.begin()) return false;
-    auto [start, allocation] = *--next;
-    return allocation.live && address + bytes <= start + allocation.bytes;
-}
-
-bool of_device(uintptr_t address) {
-    auto start = reinterpret_cast<uintptr_t>(space());
-    return address >= start && address < start + SPACE;
-}
 
 struct sigaction before;
 
@@ -156,12 +66,17 @@ struct CUgraphExec_st {
 
 struct CUstream_st {
     std::deque<Work> waiting;
+    // How much was ever submitted; all of it but what waits has run.
+    size_t submitted = 0;
     std::unique_ptr<CUgraph_st> recorded;
     bool spoilt = false;
 };
 
+// A place in a stream: behind so much of what was submitted. In a recording it is nowhere.
 struct CUevent_st {
     CUstream stream = nullptr;
+    size_t behind = 0;
+    bool recorded = false;
 };
 struct CUctx_st {};
 struct CUmod_st {
@@ -229,8 +144,12 @@ void fault(const std::string& what) {
 }
 
 void drain(CUstream stream) {
+    drain(stream, stream->submitted);
+}
+
+void drain(CUstream stream, size_t end) {
     ONE_AT_A_TIME;
-    while (!stream->waiting.empty()) {
+    while (stream->submitted - stream->waiting.size() < end) {
         Work work = std::move(stream->waiting.front());
         stream->waiting.pop_front();
         ::run(work);
@@ -253,13 +172,12 @@ void submit(CUstream stream, Work work) {
         stream->recorded->nodes.push_back(std::move(work));
         return;
     }
+    ++stream->submitted;
     stream->waiting.push_back(std::move(work));
     if (stream->waiting.size() > 2000) drain(stream);
 }
 
 }  // namespace device
-
-using namespace device;
 
 // An error that the caller sees; said as well, since the caller may go on.
 static CUresult refusal(CUresult error, const char* call) {
@@ -430,8 +348,12 @@ CUresult cuMemFreeHost(void* start) {
     CURRENT;
     auto found = pinned.find(reinterpret_cast<uintptr_t>(start));
     if (found == pinned.end()) REFUSE(CUDA_ERROR_INVALID_VALUE);
+    auto first = reinterpret_cast<uintptr_t>(start);
     for (CUstream stream : streams) {
-        drain(stream);
+        for (const Work& work : stream->waiting) {
+            auto from = reinterpret_cast<uintptr_t>(work.host);
+            if (from >= first && from < first + found->second) fault("memory of the host is freed before a copy has read it");
+        }
     }
     mprotect(start, found->second, PROT_NONE);
     pinned.erase(found);
@@ -443,7 +365,7 @@ CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, size_t bytes, CUstr
     std::vector<Operand> operands{{at, bytes, true}};
     if (records(stream) || is_pinned(from)) {
         // Read when it runs.
-        submit(stream, {"copy from the host", operands, [=] { memcpy(at, from, bytes); }});
+        submit(stream, {"copy from the host", operands, [=] { memcpy(at, from, bytes); }, from});
     } else {
         auto start = static_cast<const char*>(from);
         submit(stream, {"copy from the host", operands, [=, copy = std::vector<char>(start, start + bytes)] {
@@ -456,7 +378,7 @@ CUresult cuMemcpyDtoHAsync(void* to, CUdeviceptr from, size_t bytes, CUstream st
     CURRENT;
     auto at = reinterpret_cast<const void*>(from);
     bool recorded = records(stream);
-    submit(stream, {"copy to the host", {{at, bytes}}, [=] { memcpy(to, at, bytes); }});
+    submit(stream, {"copy to the host", {{at, bytes}}, [=] { memcpy(to, at, bytes); }, to});
     if (!recorded && !is_pinned(to)) drain(stream);
     return CUDA_SUCCESS;
 }
@@ -506,7 +428,7 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
     CURRENT;
     if (records(stream)) fault("waiting for an event in a recording isn't emulated");
     if (CUstream other = event->stream) {
-        submit(stream, {"waiting for an event", {}, [=] { drain(other); }});
+        submit(stream, {"waiting for an event", {}, [=, behind = event->behind] { drain(other, behind); }});
     }
     return CUDA_SUCCESS;
 }
@@ -521,12 +443,16 @@ CUresult cuEventDestroy(CUevent event) {
 }
 CUresult cuEventRecord(CUevent event, CUstream stream) {
     CURRENT;
-    event->stream = known(stream);
+    *event = {known(stream), stream->submitted, records(stream)};
     return CUDA_SUCCESS;
 }
 CUresult cuEventSynchronize(CUevent event) {
     CURRENT;
-    if (event->stream) drain(event->stream);
+    if (event->recorded) {
+        spoil(event->stream);
+        REFUSE(CUDA_ERROR_CAPTURED_EVENT);
+    }
+    if (event->stream) drain(event->stream, event->behind);
     return CUDA_SUCCESS;
 }
 
@@ -569,7 +495,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned columns, unsigned rows, un
     CURRENT;
     // What the hardware refuses.
     if (!columns || !rows || !layers || columns > 0x7fffffff || rows > 0xffff || layers > 0xffff) REFUSE(CUDA_ERROR_INVALID_VALUE);
-    if (!x || !y || !z || x * y * z > 1024 || z > 64 || shared > 48 << 10) REFUSE(CUDA_ERROR_INVALID_VALUE);
+    if (!x || !y || !z || size_t(x) * y * z > 1024 || x > 1024 || y > 1024 || z > 64 || shared > 48 << 10) REFUSE(CUDA_ERROR_INVALID_VALUE);
     if (extra) REFUSE(CUDA_ERROR_NOT_SUPPORTED);
     const emulator::Kernel& kernel = *function->kernel;
     std::vector<std::vector<char>> values;

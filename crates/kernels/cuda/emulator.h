@@ -196,6 +196,7 @@ T exchange(unsigned mask, T value, int distance) {
     Barrier& warp = warps[self / 32];
     if (mask != 0xffffffffu || warp.members != 32) {
         fault = "a shuffle of part of a warp";
+        return value;
     }
     unsigned turn = threads[self].exchanges++ % 2;
     threads[self].slots[turn] = value;

@@ -4,7 +4,10 @@ use candle_core::{DType, Device, Result, Storage, Tensor, bail};
 #[cfg(feature = "cuda")]
 use {
     candle_core::CudaStorage,
-    candle_core::cuda_backend::{CudaStorageSlice, WrapErr, cudarc::driver::PinnedHostSlice},
+    candle_core::cuda_backend::{
+        CudaStorageSlice, WrapErr,
+        cudarc::driver::{CudaEvent, PinnedHostSlice},
+    },
     candle_core::op::BackpropOp,
 };
 
@@ -91,7 +94,24 @@ pub struct Upload {
     device: Device,
     /// One is filled while the device may still read the other.
     #[cfg(feature = "cuda")]
-    staging: [Option<PinnedHostSlice<u8>>; 2],
+    staging: [Option<Staging>; 2],
+}
+
+/// Memory of the host that a device reads.
+#[cfg(feature = "cuda")]
+struct Staging {
+    bytes: PinnedHostSlice<u8>,
+    /// Lies behind the copy that reads them: cudarc, which would keep such an event itself, doesn't where its
+    /// [events are off](crate::cuda::open).
+    read: CudaEvent,
+}
+
+#[cfg(feature = "cuda")]
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // If nothing can be waited for, nothing reads.
+        self.read.synchronize().ok();
+    }
 }
 
 impl Upload {
@@ -113,17 +133,23 @@ impl Upload {
         if let (Device::Cuda(device), false) = (&self.device, bytes.is_empty()) {
             let stream = device.cuda_stream();
             self.staging.rotate_left(1);
-            let staging = match self.staging[0].take_if(|staging| staging.len() == bytes.len()) {
-                Some(staging) => staging,
-                // SAFETY: every byte is written below, before anything reads it.
-                None => unsafe { stream.context().alloc_pinned::<u8>(bytes.len()) }.w()?,
-            };
-            let staging = self.staging[0].insert(staging);
-            // Waits until the device has read what was here two batches before.
-            staging.as_mut_slice().w()?.copy_from_slice(bytes);
+            // What was read two batches before; memory of another size is given up when it was read.
+            let mut staging =
+                match self.staging[0].take().filter(|staging| staging.bytes.len() == bytes.len()) {
+                    Some(staging) => staging,
+                    None => Staging {
+                        // SAFETY: every byte is written below, before anything reads it.
+                        bytes: unsafe { stream.context().alloc_pinned::<u8>(bytes.len()) }.w()?,
+                        read: stream.context().new_event(None).w()?,
+                    },
+                };
+            staging.read.synchronize().w()?;
+            staging.bytes.as_mut_slice().w()?.copy_from_slice(bytes);
             // SAFETY: the copy writes every byte before anything reads it.
             let mut slice = unsafe { device.alloc::<u8>(bytes.len()) }?;
-            stream.memcpy_htod(staging, &mut slice).w()?;
+            stream.memcpy_htod(&staging.bytes, &mut slice).w()?;
+            staging.read.record(&stream).w()?;
+            self.staging[0] = Some(staging);
             let storage = CudaStorage { slice: CudaStorageSlice::U8(slice), device: device.clone() };
             let tensor = Tensor::from_storage(Storage::Cuda(storage), bytes.len(), BackpropOp::none(), false);
             return tensor.reshape(shape);

@@ -175,8 +175,11 @@ impl Convolutions {
         let Some(chosen) = chosen else {
             return Err(Fault::new(format!("cuDNN has no algorithm for {conv:?}, {direction:?}, {math:?}")));
         };
-        // SAFETY: the descriptor was made above.
-        unsafe { result::set_convolution_math_type(descriptors.conv, chosen.math) }.map_err(cudnn)?;
+        // Without TF32 nothing is left to an algorithm's own idea of mathematics.
+        if T::ROWS || math.tf32 {
+            // SAFETY: the descriptor was made above.
+            unsafe { result::set_convolution_math_type(descriptors.conv, chosen.math) }.map_err(cudnn)?;
+        }
         let workspace = workspace_size(self.handle, descriptors, chosen.algorithm).map_err(cudnn)?;
         Ok(Plan { descriptors, algorithm: chosen.algorithm, workspace })
     }

@@ -31,7 +31,7 @@ pub struct Mixed {
 pub(super) struct Answer {
     /// What was mixed: pictures, `[B, 3, H, W]`, or maps where the plan mixes those.
     pub(super) mixed: Tensor,
-    /// What the last stage gave; [`Backbone::map`] shows it as a map.
+    /// What the last stage gave, which [`Backbone::map`] shows as a map; where the plan mixes the last map, that map.
     pub(super) map: Tensor,
     /// `[B, K]`
     pub(super) logits: Tensor,

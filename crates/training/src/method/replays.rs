@@ -81,6 +81,11 @@ impl Replays {
             .map(|input| input.detach().contiguous())
             .collect::<candle_core::Result<Vec<_>>>()?;
         let inputs: Vec<&Tensor> = inputs.iter().collect();
+        // As their places are, so that a preparation does all that is recorded.
+        let make = &|inputs: &[&Tensor]| -> Result<Made> {
+            let made = make(inputs)?.into_iter().map(|one| one.map(|one| one.contiguous()).transpose());
+            Ok(made.collect::<candle_core::Result<_>>()?)
+        };
         let kind = Kind { work, inputs: inputs.iter().map(|input| input.dims().to_vec()).collect() };
         match self.recordings.entry(kind).or_insert(State::Preparing(0)) {
             State::Recorded(recorded) => Ok((recorded.repeat(&inputs, make)?.clone(), false)),
