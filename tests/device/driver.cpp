@@ -262,6 +262,14 @@ CUresult cuCtxGetCurrent(CUcontext* context) {
     return CUDA_SUCCESS;
 }
 CUresult cuCtxSetCurrent(CUcontext context) {
+    // What a fault needs for its words, which may be a fiber's; a thread's own is too small.
+    thread_local bool has_stack = false;
+    if (!has_stack) {
+        stack_t stack = {};
+        stack.ss_size = 256 << 10;
+        stack.ss_sp = malloc(stack.ss_size);
+        has_stack = sigaltstack(&stack, nullptr) == 0;
+    }
     current = context;
     return CUDA_SUCCESS;
 }
