@@ -1,33 +1,55 @@
-// cuRAND, which candle opens with every device. All draws of the program are the host's: none is made here.
+// cuRAND, which candle opens with every device. The program's own draws are the host's; candle's layers draw their weights here.
 #include "device.h"
+
+#include <random>
+
+namespace {
+
+enum { SUCCESS = 0, LENGTH_NOT_MULTIPLE = 105 };
+
+struct Generator {
+    CUstream stream = nullptr;
+    std::mt19937_64 engine;
+};
+
+template <class T, class Distribution>
+int draw(Generator* generator, T* to, size_t count, Distribution distribution) {
+    device::submit(generator->stream, {"draws", {{to, count * sizeof(T), true}}, [=]() mutable {
+        for (size_t i = 0; i < count; ++i) to[i] = distribution(generator->engine);
+    }});
+    return SUCCESS;
+}
+
+}  // namespace
 
 extern "C" {
 
-int curandCreateGenerator(void** generator, int) {
-    static int the_generator;
-    *generator = &the_generator;
-    return 0;
+int curandCreateGenerator(Generator** generator, int) {
+    *generator = new Generator();
+    return SUCCESS;
 }
-int curandDestroyGenerator(void*) {
-    return 0;
+int curandDestroyGenerator(Generator*) {
+    return SUCCESS;
 }
-int curandSetPseudoRandomGeneratorSeed(void*, unsigned long long) {
-    return 0;
+int curandSetPseudoRandomGeneratorSeed(Generator* generator, unsigned long long seed) {
+    generator->engine.seed(seed);
+    return SUCCESS;
 }
-int curandSetStream(void*, CUstream) {
-    return 0;
+int curandSetStream(Generator* generator, CUstream stream) {
+    generator->stream = stream;
+    return SUCCESS;
 }
-int curandGenerateUniform(void*, float*, size_t) {
-    device::fault("a number is drawn on the device");
+int curandGenerateUniform(Generator* generator, float* to, size_t count) {
+    return draw(generator, to, count, std::uniform_real_distribution<float>());
 }
-int curandGenerateUniformDouble(void*, double*, size_t) {
-    device::fault("a number is drawn on the device");
+int curandGenerateUniformDouble(Generator* generator, double* to, size_t count) {
+    return draw(generator, to, count, std::uniform_real_distribution<double>());
 }
-int curandGenerateNormal(void*, float*, size_t, float, float) {
-    device::fault("a number is drawn on the device");
+int curandGenerateNormal(Generator* generator, float* to, size_t count, float mean, float deviation) {
+    return count % 2 ? LENGTH_NOT_MULTIPLE : draw(generator, to, count, std::normal_distribution<float>(mean, deviation));
 }
-int curandGenerateNormalDouble(void*, double*, size_t, double, double) {
-    device::fault("a number is drawn on the device");
+int curandGenerateNormalDouble(Generator* generator, double* to, size_t count, double mean, double deviation) {
+    return count % 2 ? LENGTH_NOT_MULTIPLE : draw(generator, to, count, std::normal_distribution<double>(mean, deviation));
 }
 
 }  // extern "C"

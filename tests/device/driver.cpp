@@ -96,8 +96,17 @@ thread_local CUcontext current = nullptr;
 CUctx_st the_context;
 CUmemPoolHandle_st the_pool;
 
+// The stream that a call means. The default one waits for all others; that they wait for it isn't emulated.
 CUstream known(CUstream stream) {
-    if (!streams.count(stream)) device::fault("a stream that isn't there, or the default one, which the program has no use for");
+    static CUstream_st the_default;
+    if (!stream || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD || stream == &the_default) {
+        streams.insert(&the_default);
+        for (CUstream other : streams) {
+            if (other != &the_default) drain(other);
+        }
+        return &the_default;
+    }
+    if (!streams.count(stream)) fault("a stream that isn't there");
     return stream;
 }
 
@@ -144,6 +153,8 @@ void fault(const std::string& what) {
 }
 
 void drain(CUstream stream) {
+    ONE_AT_A_TIME;
+    stream = known(stream);
     drain(stream, stream->submitted);
 }
 
@@ -163,12 +174,13 @@ bool records(CUstream stream) {
 
 void spoil(CUstream stream) {
     ONE_AT_A_TIME;
-    stream->spoilt = true;
+    known(stream)->spoilt = true;
 }
 
 void submit(CUstream stream, Work work) {
     ONE_AT_A_TIME;
-    if (known(stream)->recorded) {
+    stream = known(stream);
+    if (stream->recorded) {
         stream->recorded->nodes.push_back(std::move(work));
         return;
     }
@@ -292,6 +304,7 @@ CUresult cuCtxSynchronize() {
 
 CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream stream) {
     CURRENT;
+    stream = known(stream);
     bool of_graph = records(stream);
     // A node of a graph has to allocate something; outside of graphs nothing is an address too.
     if (bytes == 0 && of_graph) REFUSE(CUDA_ERROR_INVALID_VALUE);
@@ -307,6 +320,7 @@ CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream stream) {
 }
 CUresult cuMemFreeAsync(CUdeviceptr address, CUstream stream) {
     CURRENT;
+    stream = known(stream);
     auto found = allocations.find(address);
     if (found == allocations.end()) REFUSE(CUDA_ERROR_INVALID_VALUE);
     if (records(stream)) {
@@ -369,6 +383,7 @@ CUresult cuMemFreeHost(void* start) {
 }
 CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
     CURRENT;
+    stream = known(stream);
     auto at = reinterpret_cast<void*>(to);
     std::vector<Operand> operands{{at, bytes, true}};
     if (records(stream) || is_pinned(from)) {
@@ -384,6 +399,7 @@ CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, size_t bytes, CUstr
 }
 CUresult cuMemcpyDtoHAsync(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
     CURRENT;
+    stream = known(stream);
     auto at = reinterpret_cast<const void*>(from);
     bool recorded = records(stream);
     submit(stream, {"copy to the host", {{at, bytes}}, [=] { memcpy(to, at, bytes); }, to});
@@ -392,6 +408,7 @@ CUresult cuMemcpyDtoHAsync(void* to, CUdeviceptr from, size_t bytes, CUstream st
 }
 CUresult cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
     CURRENT;
+    stream = known(stream);
     auto target = reinterpret_cast<void*>(to);
     auto source = reinterpret_cast<const void*>(from);
     submit(stream, {"copy", {{target, bytes, true}, {source, bytes}}, [=] { memcpy(target, source, bytes); }});
@@ -402,6 +419,7 @@ CUresult cuMemcpyPeerAsync(CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, size_
 }
 CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char byte, size_t bytes, CUstream stream) {
     CURRENT;
+    stream = known(stream);
     auto at = reinterpret_cast<void*>(to);
     if (bytes == 0 && records(stream)) REFUSE(CUDA_ERROR_INVALID_VALUE);
     submit(stream, {"filling", {{at, bytes, true}}, [=] { memset(at, byte, bytes); }});
@@ -418,13 +436,15 @@ CUresult cuStreamCreate(CUstream* stream, unsigned) {
 }
 CUresult cuStreamDestroy(CUstream stream) {
     CURRENT;
-    drain(known(stream));
+    stream = known(stream);
+    drain(stream);
     streams.erase(stream);
     delete stream;
     return CUDA_SUCCESS;
 }
 CUresult cuStreamSynchronize(CUstream stream) {
     CURRENT;
+    stream = known(stream);
     if (records(stream)) {
         spoil(stream);
         REFUSE(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
@@ -434,6 +454,7 @@ CUresult cuStreamSynchronize(CUstream stream) {
 }
 CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
     CURRENT;
+    stream = known(stream);
     if (records(stream)) fault("waiting for an event in a recording isn't emulated");
     if (CUstream other = event->stream) {
         submit(stream, {"waiting for an event", {}, [=, behind = event->behind] { drain(other, behind); }});
@@ -451,7 +472,8 @@ CUresult cuEventDestroy(CUevent event) {
 }
 CUresult cuEventRecord(CUevent event, CUstream stream) {
     CURRENT;
-    *event = {known(stream), stream->submitted, records(stream)};
+    stream = known(stream);
+    *event = {stream, stream->submitted, records(stream)};
     return CUDA_SUCCESS;
 }
 CUresult cuEventSynchronize(CUevent event) {
@@ -501,6 +523,7 @@ CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* 
 CUresult cuLaunchKernel(CUfunction function, unsigned columns, unsigned rows, unsigned layers, unsigned x, unsigned y,
                         unsigned z, unsigned shared, CUstream stream, void** arguments, void** extra) {
     CURRENT;
+    stream = known(stream);
     // What the hardware refuses.
     if (!columns || !rows || !layers || columns > 0x7fffffff || rows > 0xffff || layers > 0xffff) REFUSE(CUDA_ERROR_INVALID_VALUE);
     if (!x || !y || !z || size_t(x) * y * z > 1024 || x > 1024 || y > 1024 || z > 64 || shared > 48 << 10) REFUSE(CUDA_ERROR_INVALID_VALUE);
@@ -532,6 +555,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned columns, unsigned rows, un
 
 CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode) {
     CURRENT;
+    stream = known(stream);
     if (records(stream)) REFUSE(CUDA_ERROR_ILLEGAL_STATE);
     stream->recorded = std::make_unique<CUgraph_st>();
     stream->spoilt = false;
@@ -539,6 +563,7 @@ CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode) {
 }
 CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus* status) {
     CURRENT;
+    stream = known(stream);
     *status = !records(stream)  ? CU_STREAM_CAPTURE_STATUS_NONE
               : stream->spoilt ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
                                : CU_STREAM_CAPTURE_STATUS_ACTIVE;
@@ -546,6 +571,7 @@ CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus* status) {
 }
 CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
     CURRENT;
+    stream = known(stream);
     if (!records(stream)) REFUSE(CUDA_ERROR_ILLEGAL_STATE);
     *graph = stream->recorded.release();
     if (stream->spoilt) {
@@ -567,6 +593,7 @@ CUresult cuGraphUpload(CUgraphExec, CUstream) {
 }
 CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
     CURRENT;
+    stream = known(stream);
     if (records(stream)) REFUSE(CUDA_ERROR_NOT_SUPPORTED);
     for (uintptr_t start : exec->graph.memory) {
         allocations.at(start).launched = true;
