@@ -18,7 +18,7 @@ pub(crate) struct DeviceArgs {
     /// CUDA: factors of products keep all digits of f32, instead of TF32's ten bits; slower.
     #[arg(long)]
     no_tf32: bool,
-    /// CUDA: launch every kernel by itself, instead of training passes that are recorded once (CUDA graphs).
+    /// CUDA: launch every kernel by itself, instead of passes that are recorded once (CUDA graphs).
     #[arg(long)]
     no_graphs: bool,
 }
