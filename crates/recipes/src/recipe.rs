@@ -71,6 +71,14 @@ pub struct Network {
     pub precision: Precision,
 }
 
+impl Network {
+    /// Whether it is a residual network, which computes in `bf16` too.
+    #[must_use]
+    pub fn takes_bf16(&self) -> bool {
+        self.name.starts_with("resnet") || self.name.starts_with("resnext")
+    }
+}
+
 /// The type of a network's maps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -112,6 +112,7 @@ fn artefacts(folder: &Path, profile: Profile) -> Result<Vec<Artefact>> {
         devices: vec!["cpu".to_owned()],
         out: folder.to_owned(),
         data_dir: None,
+        bf16: false,
         rows: Vec::new(),
         columns: Vec::new(),
         call: format!("cargo xtask reproduce {{id}} --profile {profile}"),

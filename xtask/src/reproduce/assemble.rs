@@ -235,8 +235,12 @@ impl Assembly {
         if !self.names.contains(name) {
             return Err(format!("no recipe `{name}` yet"));
         }
-        let cell = Cell::new(&self.library, name, set, trial, &self.options.out);
-        let cell = cell.map_err(|error| error.to_string())?;
+        let new = |set: &[String]| Cell::new(&self.library, name, set, trial, &self.options.out);
+        let mut cell = new(set).map_err(|error| error.to_string())?;
+        if self.options.bf16 && cell.recipe.network.takes_bf16() {
+            let set = [set, &["network.precision=bf16".to_owned()]].concat();
+            cell = new(&set).map_err(|error| error.to_string())?;
+        }
         let known = self.cells.iter().position(|other| other.name == cell.name);
         let index = known.unwrap_or(self.cells.len());
         if known.is_none() {

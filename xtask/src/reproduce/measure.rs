@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use adautomix_recipes::{ClaimedNetwork, NetworkSummary, Recipe, Statistic, Statistics, Summary};
+use adautomix_recipes::{ClaimedNetwork, NetworkSummary, Precision, Recipe, Statistic, Statistics, Summary};
 use serde_json::Value as Json;
 
 use super::Profile;
@@ -206,9 +206,10 @@ fn name(network: ClaimedNetwork) -> &'static str {
 pub(crate) fn pictures_of(cell: &Cell, steps: &[usize]) -> Option<String> {
     let summary = cell.summary()?;
     let mut text = format!(
-        "{}, {}, {} training and {} test pictures, {} epochs ({} steps)",
+        "{}, {}{}, {} training and {} test pictures, {} epochs ({} steps)",
         summary.dataset,
         summary.network,
+        if cell.recipe.network.precision == Precision::Bf16 { " in bf16" } else { "" },
         thousands(summary.train_pictures),
         thousands(summary.test_pictures),
         summary.epochs,

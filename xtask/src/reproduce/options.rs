@@ -51,6 +51,9 @@ pub(crate) struct RunOptions {
     /// Where the data sets are
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Compute the maps of residual networks in bf16, which is made for CUDA; others stay in f32
+    #[arg(long)]
+    pub(crate) bf16: bool,
     /// Runs at a time; they share the cores. With SLURM, tasks of the array that run at a time [default: the devices;
     /// with SLURM, as many as it lets]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -75,6 +78,8 @@ pub(crate) struct Options {
     /// The folder of runs and results.
     pub(crate) out: PathBuf,
     pub(crate) data_dir: Option<PathBuf>,
+    /// Whether residual networks compute in `bf16`.
+    pub(crate) bf16: bool,
     /// Rows and columns that are run; all where there are none.
     pub(crate) rows: Vec<String>,
     pub(crate) columns: Vec<String>,
@@ -93,6 +98,9 @@ impl Options {
         if device != cuda::default_device() {
             call.push_str(&format!(" --device {device}"));
         }
+        if run.bf16 {
+            call.push_str(" --bf16");
+        }
         if let Some(out) = &run.out {
             call.push_str(&format!(" --out {}", quote(&out.display().to_string())));
         }
@@ -103,6 +111,7 @@ impl Options {
             devices: run.device.clone(),
             out,
             data_dir: run.data_dir.clone(),
+            bf16: run.bf16,
             rows: Vec::new(),
             columns: Vec::new(),
             call,

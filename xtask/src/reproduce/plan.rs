@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use adautomix_recipes::Precision;
 use serde_json::Value;
 
 use super::assemble::Assembly;
@@ -49,7 +50,7 @@ pub(crate) fn plan(assembly: &Assembly, program: &Result<&Path, String>, jobs: u
         "\n{} cells. Together {total:.2} h of steps on {device}, some {elapsed:.2} h with {jobs} at a time",
         lines.len() - 1,
     );
-    text.push_str("; loading, evaluation and what comes then are on top. Steps are timed by recipe, without what is set over it.");
+    text.push_str("; loading, evaluation and what comes then are on top. Steps are timed by recipe, without what else is set over it.");
     for (recipe, error) in timed.iter().filter_map(|(recipe, result)| Some((recipe, result.as_ref().err()?)))
     {
         let _ = write!(text, "\nNot timed and not in the sum: {recipe}: {error}");
@@ -84,6 +85,7 @@ fn time_step(program: &Result<&Path, String>, cell: &Cell, device: &str) -> Time
     let program = program.clone()?;
     let output = Command::new(program)
         .args(["bench", "step", "--recipe", &cell.recipe.name, "--device", device, "--json"])
+        .args((cell.recipe.network.precision == Precision::Bf16).then_some("--set=network.precision=bf16"))
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("{}: cannot be started: {error}", program.display()))?;

@@ -65,6 +65,22 @@ fn tables_share_their_runs() {
 }
 
 #[test]
+fn residual_networks_compute_in_bf16_if_asked_to() {
+    let stage = Stage::new("bf16");
+    let names = |line: &str| -> Vec<String> {
+        let (_, assembly, _) = stage.assembly("table1", line);
+        assembly.cells.iter().map(|cell| cell.name.clone()).collect()
+    };
+    let (exact, rounded) = (names("--profile paper"), names("--profile paper --bf16"));
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        let residual = exact.contains("-resn");
+        assert_eq!(rounded.contains("-network.precision=bf16-"), residual, "{rounded}");
+        assert_eq!(rounded.replace("-network.precision=bf16", ""), *exact);
+    }
+    assert!(exact.iter().any(|name| name.contains("-swin_t-")) && exact.len() == rounded.len());
+}
+
+#[test]
 fn what_a_table_doesnt_have_is_refused() {
     let refused = |line: &str| {
         let arguments = Line::try_parse_from(line.split_whitespace()).unwrap().arguments;
