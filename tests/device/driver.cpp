@@ -27,15 +27,18 @@ using namespace device;
 std::recursive_mutex lock;
 #define ONE_AT_A_TIME std::lock_guard<std::recursive_mutex> guard(lock)
 
+// What a stream gathers before it runs though nobody waits.
+constexpr size_t MOST_WAITING = 2000;
+
 std::string running = "nothing";
 
 struct sigaction before;
 
-void on_fault(int signal, siginfo_t* info, void* context) {
+void on_fault(int signal, siginfo_t* info, void*) {
     auto address = reinterpret_cast<uintptr_t>(info->si_addr);
     if (of_device(address)) device::fault("access to " + described(address));
+    // Somebody else's.
     sigaction(signal, &before, nullptr);
-    (void)context;
 }
 
 // ---- host memory that the device reads by itself
@@ -186,7 +189,7 @@ void submit(CUstream stream, Work work) {
     }
     ++stream->submitted;
     stream->waiting.push_back(std::move(work));
-    if (stream->waiting.size() > 2000) drain(stream);
+    if (stream->waiting.size() > MOST_WAITING) drain(stream);
 }
 
 }  // namespace device
@@ -528,24 +531,24 @@ CUresult cuLaunchKernel(CUfunction function, unsigned columns, unsigned rows, un
     if (!columns || !rows || !layers || columns > 0x7fffffff || rows > 0xffff || layers > 0xffff) REFUSE(CUDA_ERROR_INVALID_VALUE);
     if (!x || !y || !z || size_t(x) * y * z > 1024 || x > 1024 || y > 1024 || z > 64 || shared > 48 << 10) REFUSE(CUDA_ERROR_INVALID_VALUE);
     if (extra) REFUSE(CUDA_ERROR_NOT_SUPPORTED);
-    const emulator::Kernel& kernel = *function->kernel;
+    const emulator::Kernel* kernel = function->kernel;
     std::vector<std::vector<char>> values;
-    for (size_t i = 0; i < kernel.parameters.size(); ++i) {
+    for (size_t i = 0; i < kernel->parameters.size(); ++i) {
         auto value = static_cast<const char*>(arguments[i]);
-        values.emplace_back(value, value + kernel.parameters[i].size);
+        values.emplace_back(value, value + kernel->parameters[i].size);
     }
-    submit(stream, {kernel.name, {}, [=, values = std::move(values)]() mutable {
+    submit(stream, {kernel->name, {}, [=, values = std::move(values)]() mutable {
         std::vector<void*> pointers;
         for (size_t i = 0; i < values.size(); ++i) {
             pointers.push_back(values[i].data());
             uintptr_t address = 0;
-            if (kernel.parameters[i].kind == 'p') memcpy(&address, values[i].data(), sizeof address);
+            if (kernel->parameters[i].kind == 'p') memcpy(&address, values[i].data(), sizeof address);
             if (address && !holds(address, 0)) fault("argument " + std::to_string(i) + " is " + described(address));
         }
         dim3 grid, threads;
         grid.x = columns, grid.y = rows, grid.z = layers;
         threads.x = x, threads.y = y, threads.z = z;
-        emulator::launch(kernel, grid, threads, pointers.data(), function->launches++ % 2 == 1);
+        emulator::launch(*kernel, grid, threads, pointers.data(), function->launches++ % 2 == 1);
         if (!emulator::fault.empty()) fault(emulator::fault);
     }});
     return CUDA_SUCCESS;

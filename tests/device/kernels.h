@@ -5,4 +5,13 @@
 
 #include "emulator.h"
 
-const std::vector<emulator::Kernel>& all_kernels();
+// All of them. Each file of kernels adds its own when the library is loaded.
+inline std::vector<emulator::Kernel>& all_kernels() {
+    static std::vector<emulator::Kernel> all;
+    return all;
+}
+
+inline bool add_kernels(std::initializer_list<emulator::Kernel> kernels) {
+    all_kernels().insert(all_kernels().end(), kernels);
+    return true;
+}

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::SystemTime;
@@ -200,41 +199,23 @@ impl Sources {
     /// The library with all that the program calls, in `folder`.
     fn compile(&self, folder: &Path) -> Result<()> {
         let mut objects = Vec::new();
-        let mut list = String::from("#include \"kernels.h\"\n");
-        let mut parts = String::new();
         for unit in ["ours"].into_iter().chain(OF_CANDLE) {
             let text = match unit {
                 "ours" => "#include \"kernels.h\"\n#include <vector_functions.h>\n#include \"kernels.cu\"\n"
                     .to_owned(),
-                _ => format!("#include \"candle.h\"\n#include \"{unit}.cu\"\n"),
+                _ => format!("#include \"candle.h\"\n#include \"kernels.h\"\n#include \"{unit}.cu\"\n"),
             };
             let source = folder.join(format!("{unit}.cpp"));
             std::fs::write(&source, &text)?;
             // The preprocessor says which kernels there are, with those that macros make.
             let listing =
                 workspace::output(self.compiler().args(["-DEMULATOR_LIST", "-E", "-P"]).arg(&source))?;
-            let kernels = kernels_in(&listing).fold(String::new(), |mut all, kernel| {
-                let _ = write!(all, "EMULATED({kernel}), ");
-                all
-            });
-            let name = format!("kernels_of_{unit}");
-            std::fs::write(
-                &source,
-                format!("{text}extern const std::vector<emulator::Kernel> {name}{{{kernels}}};\n"),
-            )?;
-            let _ = writeln!(list, "extern const std::vector<emulator::Kernel> {name};");
-            let _ = write!(parts, "&{name}, ");
+            let kernels: Vec<String> =
+                kernels_in(&listing).map(|kernel| format!("EMULATED({kernel})")).collect();
+            let known = format!("static const bool known = add_kernels({{{}}});\n", kernels.join(", "));
+            std::fs::write(&source, text + &known)?;
             objects.push(self.object(&source, folder)?);
         }
-        let _ = write!(
-            list,
-            "const std::vector<emulator::Kernel>& all_kernels() {{\n  static const auto all = [] {{\n    \
-             std::vector<emulator::Kernel> all;\n    for (auto part : {{{parts}}}) \
-             all.insert(all.end(), part->begin(), part->end());\n    return all;\n  }}();\n  return all;\n}}\n"
-        );
-        let source = folder.join("kernels.cpp");
-        std::fs::write(&source, list)?;
-        objects.push(self.object(&source, folder)?);
         for part in ["driver", "memory", "cublas", "cudnn", "curand"] {
             objects.push(self.object(&self.device.join(part).with_extension("cpp"), folder)?);
         }

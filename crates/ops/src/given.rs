@@ -14,15 +14,13 @@ pub fn given(x: &Tensor, value: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     if value.rank() != 0 || gradient.dims() != x.dims() {
         bail!("given: a value {:?} and a gradient {:?} of {:?}", value.dims(), gradient.dims(), x.dims());
     }
-    #[cfg(any(feature = "cuda", test))]
-    let result = match crate::device::takes(value) {
-        true => crate::device::update::copy(value)?,
-        false => computed((), [value], |[value], to| to[0] = value[0])?,
-    };
-    #[cfg(not(any(feature = "cuda", test)))]
-    let result = computed((), [value], |[value], to| to[0] = value[0])?;
     let gradient = gradient.detach();
-    record1("given", result, x, move |_, _, slope| gradient.broadcast_mul(slope).map(Some))
+    let backward = move |_: &Tensor, _: &Tensor, slope: &Tensor| gradient.broadcast_mul(slope).map(Some);
+    #[cfg(any(feature = "cuda", test))]
+    if crate::device::takes(value) {
+        return record1("given", crate::device::update::copy(value)?, x, backward);
+    }
+    record1("given", computed((), [value], |[value], to| to[0] = value[0])?, x, backward)
 }
 
 #[cfg(test)]

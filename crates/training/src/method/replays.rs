@@ -66,7 +66,8 @@ impl Replays {
         Graph::wanted(images.device()) || (images.device().is_cpu() && stays(images))
     }
 
-    /// Does some work on inputs, which are constants to it. Gives what it made, and whether that is the caller's own, or changes when the same work is done next.
+    /// Does some work on inputs, which are constants to it. Gives what it made, and whether that is the caller's own, or
+    /// changes when the same work is done next.
     ///
     /// # Errors
     /// If an operation fails.
