@@ -26,6 +26,9 @@ struct Work {
     const void* host = nullptr;
 };
 
+// Whether the device does nothing, at once, as EMULATED_IDLE asks: what a program takes then is what its host takes.
+bool idle();
+
 // Puts work at the end of a stream, where it waits until somebody waits for the stream; or records it.
 void submit(CUstream stream, Work work);
 

@@ -41,11 +41,12 @@ uintptr_t reserve(size_t bytes, bool of_graph) {
     if (used + pages + PAGE > SPACE) device::fault("all addresses are used");
     uintptr_t start = reinterpret_cast<uintptr_t>(space()) + used + pages - allocation.padded();
     used += pages + PAGE;
-    allocations[start] = allocation;
+    if (!idle()) allocations[start] = allocation;
     return start;
 }
 
 void enliven(uintptr_t start) {
+    if (idle()) return;
     Allocation& allocation = allocations.at(start);
     if (allocation.live) device::fault("memory of a graph is allocated again before it was freed");
     if (mprotect(page_of(start), allocation.pages(start), PROT_READ | PROT_WRITE)) device::fault("no memory is left");

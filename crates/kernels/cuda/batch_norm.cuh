@@ -1,9 +1,9 @@
 // Batch normalisation, fused with a ReLU, or a shortcut and a ReLU: of floats [batch, channels, pixels], or of bf16 with the
 // channels of a pixel side by side, [batch, channels] with a row for each pixel.
 //
-// What is summed is cut into slices, of whole pictures or of rows, so that few channels still fill the device. Slices are
-// merged in order and in double precision, around the mean of each: E[x^2] - E[x]^2 would lose all digits when the mean
-// is large.
+// What is summed is cut into slices, of whole pictures or of rows, so that few channels still fill the device. Sums are taken
+// around a value of the slice, and slices are merged in order and in double precision around the mean of one: E[x^2] - E[x]^2
+// would lose all digits when the mean is large.
 
 // How far the channel of a lane is from that of the lane before.
 template <class T>
@@ -30,9 +30,59 @@ static __device__ __forceinline__ Lanes<WIDTH> of_channels(const float* values, 
     }
 }
 
+// What is known of the channels of a thread's lanes, and the value that a batch norm gives before a shortcut and a ReLU.
+template <int WIDTH>
+struct Affine {
+    Lanes<WIDTH> centre, slope, shift;
+
+    __device__ __forceinline__ float at(int lane, float x) const {
+        return fmaf(x - centre.at[lane], slope.at[lane], shift.at[lane]);
+    }
+};
+
+template <class T, int WIDTH>
+static __device__ __forceinline__ Affine<WIDTH> affine_of_channels(
+    const float* mean, const float* inverse, const float* weight, const float* bias, int first) {
+    Affine<WIDTH> affine = {of_channels<T, WIDTH>(mean, first), of_channels<T, WIDTH>(inverse, first),
+                            of_channels<T, WIDTH>(bias, first)};
+    Lanes<WIDTH> scale = of_channels<T, WIDTH>(weight, first);
+    for (int lane = 0; lane < WIDTH; ++lane) {
+        affine.slope.at[lane] *= scale.at[lane];
+    }
+    return affine;
+}
+
+// What a gradient is past the ReLU after a batch norm: where the result was above 0. With a shortcut the result is read (y);
+// alone it is computed again, which moves a third less.
+enum Passed { ALL, BY_RESULT, BY_INPUT };
+
+template <class T, int WIDTH>
+static __device__ __forceinline__ void pass_relu(
+    Lanes<WIDTH>& grad, const T* y, const Lanes<WIDTH>& x, const Affine<WIDTH>& affine, int passed) {
+    if (passed == BY_RESULT) {
+        Lanes<WIDTH> out = load<WIDTH>(y);
+        for (int lane = 0; lane < WIDTH; ++lane) {
+            grad.at[lane] = out.at[lane] > 0.0f ? grad.at[lane] : 0.0f;
+        }
+    } else if (passed == BY_INPUT) {
+        for (int lane = 0; lane < WIDTH; ++lane) {
+            grad.at[lane] = affine.at(lane, x.at[lane]) > 0.0f ? grad.at[lane] : 0.0f;
+        }
+    }
+}
+
 // Where the element with the number `i` among those of a slice of a channel lies.
 static __device__ __forceinline__ int in_slice(int i, int first, int channel, int channels, int pixels) {
     return ((first + i / pixels) * channels + channel) * pixels + i % pixels;
+}
+
+// The mean of a slice, and the sum of squared distances from it, of the sums of its distances from a pivot and of their squares.
+static __device__ __forceinline__ void put_moments(
+    float* mean, float* spread, float pivot, float sum, float square, int count) {
+    double off = (double)sum / count;
+    float distances = (float)(square - sum * off);
+    *mean = (float)(pivot + off);
+    *spread = distances < 0.0f ? 0.0f : distances;
 }
 
 template <int WIDTH>
@@ -40,25 +90,21 @@ static __device__ void batch_norm_partial_of(
     const float* x, float* means, float* squares, int batch, int channels, int pixels, int pictures) {
     int channel = blockIdx.x, slice = blockIdx.y, first = slice * pictures;
     int count = (min(first + pictures, batch) - first) * pixels;
-    float sum = 0.0f;
+    float pivot = x[in_slice(0, first, channel, channels, pixels)], sum = 0.0f, square = 0.0f;
+#pragma unroll 4
     for (int i = threadIdx.x * WIDTH; i < count; i += blockDim.x * WIDTH) {
         Lanes<WIDTH> lanes = load<WIDTH>(x + in_slice(i, first, channel, channels, pixels));
         for (int lane = 0; lane < WIDTH; ++lane) {
-            sum += lanes.at[lane];
+            float off = lanes.at[lane] - pivot;
+            sum += off;
+            square += off * off;
         }
     }
-    float mean = block_sum(sum) / count;
-    float square = 0.0f;
-    for (int i = threadIdx.x * WIDTH; i < count; i += blockDim.x * WIDTH) {
-        Lanes<WIDTH> lanes = load<WIDTH>(x + in_slice(i, first, channel, channels, pixels));
-        for (int lane = 0; lane < WIDTH; ++lane) {
-            square += (lanes.at[lane] - mean) * (lanes.at[lane] - mean);
-        }
-    }
+    sum = block_sum(sum);
     square = block_sum(square);
     if (threadIdx.x == 0) {
-        means[slice * channels + channel] = mean;
-        squares[slice * channels + channel] = square;
+        int at = slice * channels + channel;
+        put_moments(means + at, squares + at, pivot, sum, square, count);
     }
 }
 
@@ -72,8 +118,8 @@ extern "C" __global__ void batch_norm_partial(
     }
 }
 
-// The tile of a block over rows: `across` neighbouring groups of channels, a power of two, and as many rows as its other
-// threads take.
+// The tile of a block over rows: `across` neighbouring groups of channels, a power of two and no more than a warp, and as many
+// rows as its other threads take.
 struct Tile {
     int column, line, lines;
     __device__ Tile(int across, int width)
@@ -82,28 +128,38 @@ struct Tile {
           lines(blockDim.x / across) {}
 };
 
-// The sum over the lines of a tile, known to all of them. Every thread of the block has to call it.
+// The sums over the lines of a tile, of two values at once, known to all of them. Every thread of the block has to call it.
+// Neighbouring threads read and write neighbouring words throughout.
 template <int WIDTH>
-static __device__ void over_lines(Lanes<WIDTH>& value, int across, float* parts) {
-    float* own = parts + threadIdx.x * WIDTH;
-    for (int lane = 0; lane < WIDTH; ++lane) {
-        own[lane] = value.at[lane];
-    }
-    __syncthreads();
-    for (int distance = blockDim.x / 2; distance >= across; distance /= 2) {
-        if (threadIdx.x < distance) {
-            for (int lane = 0; lane < WIDTH; ++lane) {
-                own[lane] += own[distance * WIDTH + lane];
-            }
+static __device__ void over_lines(Lanes<WIDTH> (&values)[2], int across, float* parts) {
+    int lane = threadIdx.x % WARP, column = threadIdx.x % across, warps = blockDim.x / WARP, sums = 2 * WIDTH * across;
+    float* own = parts + threadIdx.x / WARP * sums + column;
+    for (int i = 0; i < 2 * WIDTH; ++i) {
+        float value = values[i / WIDTH].at[i % WIDTH];
+        for (int distance = WARP / 2; distance >= across; distance /= 2) {
+            value += __shfl_xor_sync(EVERYONE, value, distance);
         }
-        __syncthreads();
+        if (lane < across) {
+            own[i * across] = value;
+        }
     }
-    for (int lane = 0; lane < WIDTH; ++lane) {
-        value.at[lane] = parts[threadIdx.x % across * WIDTH + lane];
-    }
-    // The parts may be written again at once.
     __syncthreads();
+    for (int i = threadIdx.x; i < sums; i += blockDim.x) {
+        float sum = 0.0f;
+        for (int warp = 0; warp < warps; ++warp) {
+            sum += parts[warp * sums + i];
+        }
+        // Read by nobody else.
+        parts[i] = sum;
+    }
+    __syncthreads();
+    for (int i = 0; i < 2 * WIDTH; ++i) {
+        values[i / WIDTH].at[i % WIDTH] = parts[i * across + column];
+    }
 }
+
+// What over_lines needs, for 8 lanes.
+#define TILE_PARTS (2 * 8 * TILE_THREADS)
 
 template <int WIDTH>
 static __device__ void batch_norm_rows_partial_of(
@@ -111,34 +167,32 @@ static __device__ void batch_norm_rows_partial_of(
     Tile tile(across, WIDTH);
     int first = blockIdx.y * per_slice, end = min(first + per_slice, rows);
     bool within = tile.column < channels;
-    Lanes<WIDTH> mean = {}, square = {};
-    for (int row = first + tile.line; within && row < end; row += tile.lines) {
-        Lanes<WIDTH> in = load<WIDTH>(x + row * channels + tile.column);
-        for (int lane = 0; lane < WIDTH; ++lane) {
-            mean.at[lane] += in.at[lane];
+    Lanes<WIDTH> pivot = {}, sums[2] = {};
+    if (within) {
+        pivot = load<WIDTH>(x + first * channels + tile.column);
+    }
+#pragma unroll 4
+    for (int row = first + tile.line; row < end; row += tile.lines) {
+        if (within) {
+            Lanes<WIDTH> in = load<WIDTH>(x + row * channels + tile.column);
+            for (int lane = 0; lane < WIDTH; ++lane) {
+                float off = in.at[lane] - pivot.at[lane];
+                sums[0].at[lane] += off;
+                sums[1].at[lane] += off * off;
+            }
         }
     }
-    over_lines<WIDTH>(mean, across, parts);
-    for (int lane = 0; lane < WIDTH; ++lane) {
-        mean.at[lane] /= end - first;
-    }
-    for (int row = first + tile.line; within && row < end; row += tile.lines) {
-        Lanes<WIDTH> in = load<WIDTH>(x + row * channels + tile.column);
-        for (int lane = 0; lane < WIDTH; ++lane) {
-            square.at[lane] += (in.at[lane] - mean.at[lane]) * (in.at[lane] - mean.at[lane]);
-        }
-    }
-    over_lines<WIDTH>(square, across, parts);
+    over_lines<WIDTH>(sums, across, parts);
     for (int lane = 0; within && tile.line == 0 && lane < WIDTH; ++lane) {
-        means[blockIdx.y * channels + tile.column + lane] = mean.at[lane];
-        squares[blockIdx.y * channels + tile.column + lane] = square.at[lane];
+        int at = blockIdx.y * channels + tile.column + lane;
+        put_moments(means + at, squares + at, pivot.at[lane], sums[0].at[lane], sums[1].at[lane], end - first);
     }
 }
 
 // As batch_norm_partial, over rows. Grid: tiles x slices.
 extern "C" __global__ void batch_norm_partial_bf16(
     const bf16* x, float* means, float* squares, int rows, int channels, int across, int per_slice, int wide) {
-    __shared__ float parts[TILE_THREADS * 8];
+    __shared__ float parts[TILE_PARTS];
     if (wide) {
         batch_norm_rows_partial_of<8>(x, means, squares, rows, channels, across, per_slice, parts);
     } else {
@@ -146,28 +200,23 @@ extern "C" __global__ void batch_norm_partial_bf16(
     }
 }
 
-// Mean, inverse deviation (biased variance) and unbiased variance of each channel, from those of its slices: a warp each.
+// Mean, inverse deviation (biased variance) and unbiased variance of each channel, from those of its slices: a block each.
 extern "C" __global__ void batch_norm_finish(
     const float* means, const float* squares, float* mean, float* inverse, float* unbiased, int batch, int channels,
     int pixels, int pictures, int slices, float eps) {
-    int channel = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
-    if (channel >= channels) {
-        return;
-    }
-    double count = (double)batch * pixels, total = 0.0, spread = 0.0;
-    for (int slice = lane; slice < slices; slice += WARP) {
+    int channel = blockIdx.x;
+    double count = (double)batch * pixels, pivot = means[channel], total = 0.0, spread = 0.0;
+    for (int slice = threadIdx.x; slice < slices; slice += blockDim.x) {
         double part = (double)(min((slice + 1) * pictures, batch) - slice * pictures) * pixels;
-        total += part * means[slice * channels + channel];
-    }
-    double centre = warp_sum(total) / count;
-    for (int slice = lane; slice < slices; slice += WARP) {
-        double part = (double)(min((slice + 1) * pictures, batch) - slice * pictures) * pixels;
-        double off = means[slice * channels + channel] - centre;
+        double off = means[slice * channels + channel] - pivot;
+        total += part * off;
         spread += squares[slice * channels + channel] + part * off * off;
     }
-    spread = warp_sum(spread);
-    if (lane == 0) {
-        mean[channel] = (float)centre;
+    total = block_sum(total);
+    spread = block_sum(spread) - total * total / count;
+    if (threadIdx.x == 0) {
+        spread = spread < 0.0 ? 0.0 : spread;
+        mean[channel] = (float)(pivot + total / count);
         inverse[channel] = (float)(1.0 / sqrt(spread / count + (double)eps));
         unbiased[channel] = (float)(spread / (count - 1.0));
     }
@@ -188,10 +237,9 @@ static __device__ void batch_norm_apply_of(
         if (residual) {
             other = load<WIDTH>(residual + i);
         }
-        Lanes<WIDTH> centre = of_channels<T, WIDTH>(mean, first), slope = of_channels<T, WIDTH>(inverse, first);
-        Lanes<WIDTH> scale = of_channels<T, WIDTH>(weight, first), shift = of_channels<T, WIDTH>(bias, first);
+        Affine<WIDTH> affine = affine_of_channels<T, WIDTH>(mean, inverse, weight, bias, first);
         for (int lane = 0; lane < WIDTH; ++lane) {
-            float value = (lanes.at[lane] - centre.at[lane]) * (slope.at[lane] * scale.at[lane]) + shift.at[lane];
+            float value = affine.at(lane, lanes.at[lane]);
             if (residual) {
                 value += other.at[lane];
             }
@@ -224,21 +272,20 @@ extern "C" __global__ void batch_norm_apply_bf16(
 
 template <int WIDTH>
 static __device__ void batch_norm_sums_of(
-    const float* grad, const float* x, const float* y, const float* mean, float* totals, float* aligned, int batch,
-    int channels, int pixels, int pictures) {
+    const float* grad, const float* x, const float* y, const float* mean, const float* inverse, const float* weight,
+    const float* bias, float* totals, float* aligned, int batch, int channels, int pixels, int pictures, int passed) {
     int channel = blockIdx.x, slice = blockIdx.y, first = slice * pictures;
     int count = (min(first + pictures, batch) - first) * pixels;
-    float centre = mean[channel], total = 0.0f, product = 0.0f;
+    Affine<WIDTH> affine = affine_of_channels<float, WIDTH>(mean, inverse, weight, bias, channel);
+    float total = 0.0f, product = 0.0f;
+#pragma unroll 2
     for (int i = threadIdx.x * WIDTH; i < count; i += blockDim.x * WIDTH) {
         int at = in_slice(i, first, channel, channels, pixels);
-        Lanes<WIDTH> g = load<WIDTH>(grad + at), in = load<WIDTH>(x + at), out;
-        if (y) {
-            out = load<WIDTH>(y + at);
-        }
+        Lanes<WIDTH> g = load<WIDTH>(grad + at), in = load<WIDTH>(x + at);
+        pass_relu<float, WIDTH>(g, y + at, in, affine, passed);
         for (int lane = 0; lane < WIDTH; ++lane) {
-            float passed = y && !(out.at[lane] > 0.0f) ? 0.0f : g.at[lane];
-            total += passed;
-            product += passed * (in.at[lane] - centre);
+            total += g.at[lane];
+            product += g.at[lane] * (in.at[lane] - affine.centre.at[lane]);
         }
     }
     total = block_sum(total);
@@ -249,77 +296,81 @@ static __device__ void batch_norm_sums_of(
     }
 }
 
-// Sums of g and of g (x - mean) over each slice, g past the ReLU whose result was y (null: there was none).
+// Sums of g and of g (x - mean) over each slice, g past the ReLU, if there was one (`passed`).
 extern "C" __global__ void batch_norm_sums(
-    const float* grad, const float* x, const float* y, const float* mean, float* totals, float* aligned, int batch,
-    int channels, int pixels, int pictures, int wide) {
+    const float* grad, const float* x, const float* y, const float* mean, const float* inverse, const float* weight,
+    const float* bias, float* totals, float* aligned, int batch, int channels, int pixels, int pictures, int passed,
+    int wide) {
     if (wide) {
-        batch_norm_sums_of<4>(grad, x, y, mean, totals, aligned, batch, channels, pixels, pictures);
+        batch_norm_sums_of<4>(
+            grad, x, y, mean, inverse, weight, bias, totals, aligned, batch, channels, pixels, pictures, passed);
     } else {
-        batch_norm_sums_of<1>(grad, x, y, mean, totals, aligned, batch, channels, pixels, pictures);
+        batch_norm_sums_of<1>(
+            grad, x, y, mean, inverse, weight, bias, totals, aligned, batch, channels, pixels, pictures, passed);
     }
 }
 
 template <int WIDTH>
 static __device__ void batch_norm_rows_sums_of(
-    const bf16* grad, const bf16* x, const bf16* y, const float* mean, float* totals, float* aligned, int rows,
-    int channels, int across, int per_slice, float* parts) {
+    const bf16* grad, const bf16* x, const bf16* y, const float* mean, const float* inverse, const float* weight,
+    const float* bias, float* totals, float* aligned, int rows, int channels, int across, int per_slice, int passed,
+    float* parts) {
     Tile tile(across, WIDTH);
     int end = min((int)(blockIdx.y + 1) * per_slice, rows);
     bool within = tile.column < channels;
-    Lanes<WIDTH> total = {}, product = {}, centre = {};
+    Lanes<WIDTH> sums[2] = {};
+    Affine<WIDTH> affine = {};
     if (within) {
-        centre = load<WIDTH>(mean + tile.column);
+        affine = affine_of_channels<bf16, WIDTH>(mean, inverse, weight, bias, tile.column);
     }
-    for (int row = blockIdx.y * per_slice + tile.line; within && row < end; row += tile.lines) {
-        int at = row * channels + tile.column;
-        Lanes<WIDTH> g = load<WIDTH>(grad + at), in = load<WIDTH>(x + at), out;
-        if (y) {
-            out = load<WIDTH>(y + at);
-        }
-        for (int lane = 0; lane < WIDTH; ++lane) {
-            float passed = y && !(out.at[lane] > 0.0f) ? 0.0f : g.at[lane];
-            total.at[lane] += passed;
-            product.at[lane] += passed * (in.at[lane] - centre.at[lane]);
+#pragma unroll 2
+    for (int row = blockIdx.y * per_slice + tile.line; row < end; row += tile.lines) {
+        if (within) {
+            int at = row * channels + tile.column;
+            Lanes<WIDTH> g = load<WIDTH>(grad + at), in = load<WIDTH>(x + at);
+            pass_relu<bf16, WIDTH>(g, y + at, in, affine, passed);
+            for (int lane = 0; lane < WIDTH; ++lane) {
+                sums[0].at[lane] += g.at[lane];
+                sums[1].at[lane] += g.at[lane] * (in.at[lane] - affine.centre.at[lane]);
+            }
         }
     }
-    over_lines<WIDTH>(total, across, parts);
-    over_lines<WIDTH>(product, across, parts);
+    over_lines<WIDTH>(sums, across, parts);
     for (int lane = 0; within && tile.line == 0 && lane < WIDTH; ++lane) {
-        totals[blockIdx.y * channels + tile.column + lane] = total.at[lane];
-        aligned[blockIdx.y * channels + tile.column + lane] = product.at[lane];
+        totals[blockIdx.y * channels + tile.column + lane] = sums[0].at[lane];
+        aligned[blockIdx.y * channels + tile.column + lane] = sums[1].at[lane];
     }
 }
 
 // As batch_norm_sums, over rows. Grid: tiles x slices.
 extern "C" __global__ void batch_norm_sums_bf16(
-    const bf16* grad, const bf16* x, const bf16* y, const float* mean, float* totals, float* aligned, int rows,
-    int channels, int across, int per_slice, int wide) {
-    __shared__ float parts[TILE_THREADS * 8];
+    const bf16* grad, const bf16* x, const bf16* y, const float* mean, const float* inverse, const float* weight,
+    const float* bias, float* totals, float* aligned, int rows, int channels, int across, int per_slice, int passed,
+    int wide) {
+    __shared__ float parts[TILE_PARTS];
     if (wide) {
-        batch_norm_rows_sums_of<8>(grad, x, y, mean, totals, aligned, rows, channels, across, per_slice, parts);
+        batch_norm_rows_sums_of<8>(
+            grad, x, y, mean, inverse, weight, bias, totals, aligned, rows, channels, across, per_slice, passed, parts);
     } else {
-        batch_norm_rows_sums_of<1>(grad, x, y, mean, totals, aligned, rows, channels, across, per_slice, parts);
+        batch_norm_rows_sums_of<1>(
+            grad, x, y, mean, inverse, weight, bias, totals, aligned, rows, channels, across, per_slice, passed, parts);
     }
 }
 
-// The gradients by weight and bias, and what batch_norm_gradient takes off: shift and tilt, 0 for given statistics. A warp
+// The gradients by weight and bias, and what batch_norm_gradient takes off: shift and tilt, 0 for given statistics. A block
 // for each channel.
 extern "C" __global__ void batch_norm_sums_finish(
     const float* totals, const float* aligned, const float* inverse, float* by_weight, float* by_bias, float* shift,
     float* tilt, int batch, int channels, int pixels, int slices, int training) {
-    int channel = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
-    if (channel >= channels) {
-        return;
-    }
+    int channel = blockIdx.x;
     double total = 0.0, product = 0.0, count = (double)batch * pixels, scale = inverse[channel];
-    for (int slice = lane; slice < slices; slice += WARP) {
+    for (int slice = threadIdx.x; slice < slices; slice += blockDim.x) {
         total += totals[slice * channels + channel];
         product += aligned[slice * channels + channel];
     }
-    total = warp_sum(total);
-    product = warp_sum(product);
-    if (lane == 0) {
+    total = block_sum(total);
+    product = block_sum(product);
+    if (threadIdx.x == 0) {
         by_weight[channel] = (float)(product * scale);
         by_bias[channel] = (float)total;
         shift[channel] = training ? (float)(total / count) : 0.0f;
@@ -330,29 +381,24 @@ extern "C" __global__ void batch_norm_sums_finish(
 template <class T, int WIDTH>
 static __device__ void batch_norm_gradient_of(
     const T* grad, const T* x, const T* y, const float* mean, const float* inverse, const float* weight,
-    const float* shift, const float* tilt, T* by_input, T* by_residual, int channels, int pixels, int count) {
+    const float* bias, const float* shift, const float* tilt, T* by_input, T* by_residual, int channels, int pixels,
+    int count, int passed) {
     FOR_EACH(group, count / WIDTH) {
         int i = group * WIDTH, first = i / pixels % channels;
-        Lanes<WIDTH> g = load<WIDTH>(grad + i), in, out;
-        if (y) {
-            out = load<WIDTH>(y + i);
+        // All that is read, before anything is written.
+        Lanes<WIDTH> g = load<WIDTH>(grad + i), in = load<WIDTH>(x + i);
+        Affine<WIDTH> affine = affine_of_channels<T, WIDTH>(mean, inverse, weight, bias, first);
+        pass_relu<T, WIDTH>(g, y + i, in, affine, passed);
+        if (by_input) {
+            Lanes<WIDTH> moved = of_channels<T, WIDTH>(shift, first), tilted = of_channels<T, WIDTH>(tilt, first);
             for (int lane = 0; lane < WIDTH; ++lane) {
-                g.at[lane] = out.at[lane] > 0.0f ? g.at[lane] : 0.0f;
+                float off = in.at[lane] - affine.centre.at[lane];
+                in.at[lane] = (g.at[lane] - moved.at[lane] - off * tilted.at[lane]) * affine.slope.at[lane];
             }
+            store<WIDTH>(by_input + i, in);
         }
         if (by_residual) {
             store<WIDTH>(by_residual + i, g);
-        }
-        if (by_input) {
-            in = load<WIDTH>(x + i);
-            Lanes<WIDTH> centre = of_channels<T, WIDTH>(mean, first), slope = of_channels<T, WIDTH>(inverse, first);
-            Lanes<WIDTH> scale = of_channels<T, WIDTH>(weight, first), moved = of_channels<T, WIDTH>(shift, first);
-            Lanes<WIDTH> tilted = of_channels<T, WIDTH>(tilt, first);
-            for (int lane = 0; lane < WIDTH; ++lane) {
-                float off = in.at[lane] - centre.at[lane];
-                g.at[lane] = (g.at[lane] - moved.at[lane] - off * tilted.at[lane]) * (scale.at[lane] * slope.at[lane]);
-            }
-            store<WIDTH>(by_input + i, g);
         }
     }
 }
@@ -360,26 +406,26 @@ static __device__ void batch_norm_gradient_of(
 // The gradients by input and by residual (null: not wanted), from that of the result.
 extern "C" __global__ void batch_norm_gradient(
     const float* grad, const float* x, const float* y, const float* mean, const float* inverse, const float* weight,
-    const float* shift, const float* tilt, float* by_input, float* by_residual, int channels, int pixels, int count,
-    int wide) {
+    const float* bias, const float* shift, const float* tilt, float* by_input, float* by_residual, int channels,
+    int pixels, int count, int passed, int wide) {
     if (wide) {
         batch_norm_gradient_of<float, 4>(
-            grad, x, y, mean, inverse, weight, shift, tilt, by_input, by_residual, channels, pixels, count);
+            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, passed);
     } else {
         batch_norm_gradient_of<float, 1>(
-            grad, x, y, mean, inverse, weight, shift, tilt, by_input, by_residual, channels, pixels, count);
+            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, passed);
     }
 }
 
 extern "C" __global__ void batch_norm_gradient_bf16(
     const bf16* grad, const bf16* x, const bf16* y, const float* mean, const float* inverse, const float* weight,
-    const float* shift, const float* tilt, bf16* by_input, bf16* by_residual, int channels, int pixels, int count,
-    int wide) {
+    const float* bias, const float* shift, const float* tilt, bf16* by_input, bf16* by_residual, int channels,
+    int pixels, int count, int passed, int wide) {
     if (wide) {
         batch_norm_gradient_of<bf16, 8>(
-            grad, x, y, mean, inverse, weight, shift, tilt, by_input, by_residual, channels, pixels, count);
+            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, passed);
     } else {
         batch_norm_gradient_of<bf16, 1>(
-            grad, x, y, mean, inverse, weight, shift, tilt, by_input, by_residual, channels, pixels, count);
+            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, passed);
     }
 }

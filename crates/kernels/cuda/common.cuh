@@ -103,6 +103,33 @@ static __device__ __forceinline__ void store(bf16* to, const Lanes<WIDTH>& lanes
     }
 }
 
+// Numbers of the lanes of a thread that takes as many neighbours.
+template <int WIDTH>
+static __device__ __forceinline__ void load_numbers(const u32* from, u32 (&numbers)[WIDTH]) {
+    if constexpr (WIDTH == 1) {
+        numbers[0] = *from;
+    } else {
+        for (int i = 0; i < WIDTH; i += 4) {
+            uint4 four = *reinterpret_cast<const uint4*>(from + i);
+            numbers[i] = four.x;
+            numbers[i + 1] = four.y;
+            numbers[i + 2] = four.z;
+            numbers[i + 3] = four.w;
+        }
+    }
+}
+
+template <int WIDTH>
+static __device__ __forceinline__ void store_numbers(u32* to, const u32 (&numbers)[WIDTH]) {
+    if constexpr (WIDTH == 1) {
+        *to = numbers[0];
+    } else {
+        for (int i = 0; i < WIDTH; i += 4) {
+            *reinterpret_cast<uint4*>(to + i) = make_uint4(numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3]);
+        }
+    }
+}
+
 // The sum over the lanes of a warp, known to all of them.
 template <class T>
 static __device__ __forceinline__ T warp_sum(T value) {
@@ -119,21 +146,31 @@ static __device__ __forceinline__ float warp_max(float value) {
     return value;
 }
 
-// The sum over the threads of a block, known to all of them. Every thread of the block has to call it.
-static __device__ float block_sum(float value) {
-    __shared__ float parts[WARP];
+template <class T>
+static __device__ __forceinline__ T block_sum_by(T value, T* parts) {
     value = warp_sum(value);
     if (threadIdx.x % WARP == 0) {
         parts[threadIdx.x / WARP] = value;
     }
     __syncthreads();
-    float total = 0.0f;
+    T total = 0;
     for (int warp = 0; warp < blockDim.x / WARP; ++warp) {
         total += parts[warp];
     }
     // The parts may be written again at once.
     __syncthreads();
     return total;
+}
+
+// The sum over the threads of a block, known to all of them. Every thread of the block has to call it.
+static __device__ float block_sum(float value) {
+    __shared__ float parts[WARP];
+    return block_sum_by(value, parts);
+}
+
+static __device__ double block_sum(double value) {
+    __shared__ double parts[WARP];
+    return block_sum_by(value, parts);
 }
 
 // As block_sum, for the maximum; a NaN is passed over.

@@ -51,12 +51,22 @@ extern "C" __global__ void transpose_from_bf16(const bf16* x, float* y, int coun
     transpose_of(x, y, count, rows, columns, tile);
 }
 
-// The same where a side is shorter than a tile, an element a thread: neighbours read from few lines.
+// The same where a side is shorter than a tile. Short rows, as the taps of filters are: a thread for each row, which it reads
+// whole while its neighbours write beside it. Else an element a thread: neighbours read from few lines.
 template <class From, class To>
 static __device__ void transpose_thin_of(const From* x, To* y, int count, int rows, int columns) {
-    FOR_EACH(i, count * rows * columns) {
-        int at = i % (rows * columns);
-        put(y + i, widened(x[i - at + at % rows * columns + at / rows]));
+    if (columns < rows) {
+        FOR_EACH(line, count * rows) {
+            To* to = y + line / rows * rows * columns + line % rows;
+            for (int column = 0; column < columns; ++column) {
+                put(to + column * rows, widened(x[line * columns + column]));
+            }
+        }
+    } else {
+        FOR_EACH(i, count * rows * columns) {
+            int at = i % (rows * columns);
+            put(y + i, widened(x[i - at + at % rows * columns + at / rows]));
+        }
     }
 }
 

@@ -3,11 +3,14 @@
 //! Maps are planes, or have the channels of a pixel side by side ([`Map::ROWS`]); of those `batch` counts the pixels of all
 //! pictures, and `pixels` is 1.
 
-use super::{BLOCK, Launch, Map, Result, Span, arguments, blocks, each, each_by_warp, whole};
+use super::{BLOCK, Launch, Map, Result, Span, arguments, blocks, each, whole};
 use crate::batch_norm::BatchNorm;
 
 /// Blocks that sum over a batch, about: enough for a large device.
 const SUMMING: usize = 512;
+
+/// Threads that merge the slices of a channel.
+const MERGING: u32 = 128;
 
 /// Threads of a tile that go across at most, so that its rows are read in long runs.
 const ACROSS: usize = 32;
@@ -19,6 +22,17 @@ pub struct Statistics {
     pub mean: Span<f32>,
     /// `1 / sqrt(variance + eps)`
     pub inverse: Span<f32>,
+}
+
+/// What was done to the normalised value, as the gradient has to know it.
+#[derive(Clone, Copy, Debug)]
+pub enum Followed<T> {
+    /// Nothing.
+    Alone,
+    /// A ReLU.
+    Relu,
+    /// A residual was added, then a ReLU; with the result.
+    AddRelu(Span<T>),
 }
 
 /// The gradients that [`BatchNorm::device_backward`] writes; what is `None` is not computed.
@@ -111,7 +125,7 @@ impl BatchNorm {
         let finish = arguments![
             means, squares, by.mean, by.inverse, unbiased, batch, channels, pixels, pictures, slices, eps
         ];
-        each_by_warp(queue, "batch_norm_finish", channels, finish)
+        blocks(queue, "batch_norm_finish", [channels, 1], MERGING, finish)
     }
 
     /// `inverse = 1 / sqrt(variance + eps)` of each channel.
@@ -159,8 +173,7 @@ impl BatchNorm {
         each(queue, kernel, self.threads::<T>(wide), arguments)
     }
 
-    /// The gradients, from that of the result; `y` is the result where a ReLU followed, `training` says whether the
-    /// statistics are those of `x`.
+    /// The gradients, from that of the result; `training` says whether the statistics are those of `x`.
     ///
     /// # Errors
     /// If a buffer has the wrong length.
@@ -168,29 +181,37 @@ impl BatchNorm {
         &self,
         queue: &impl Launch,
         [grad, x]: [Span<T>; 2],
-        y: Option<Span<T>>,
+        followed: Followed<T>,
         by: Statistics,
-        weight: Span<f32>,
+        [weight, bias]: [Span<f32>; 2],
         training: bool,
         gradients: Gradients<T>,
         workspace: Span<f32>,
     ) -> Result<()> {
+        let (y, passed) = match followed {
+            Followed::Alone => (None, 0),
+            Followed::AddRelu(y) => (Some(y), 1),
+            Followed::Relu => (None, 2),
+        };
         let pictures = [Some(grad), Some(x), y, gradients.input, gradients.residual];
         for picture in pictures.into_iter().flatten() {
             whole("batch_norm", picture, &self.picture())?;
         }
-        for channel in [by.mean, by.inverse, weight, gradients.weight, gradients.bias] {
+        for channel in [by.mean, by.inverse, weight, bias, gradients.weight, gradients.bias] {
             whole("batch_norm", channel, &[self.channels])?;
         }
         // Wide sums have whole groups of channels, so that what follows them in working memory is aligned as it is.
-        let wide = self.wide(&pictures, &[by.mean, by.inverse, weight, workspace]);
+        let wide = self.wide(&pictures, &[by.mean, by.inverse, weight, bias, workspace]);
         let Cut { columns, inner, pictures: per_slice, slices, wide } = self.cut::<T>(wide);
         let (parts, channels) = (slices * self.channels, self.channels);
         let (totals, aligned) = (workspace.part(0, parts)?, workspace.part(parts, parts)?);
         let shift = workspace.part(2 * parts, channels)?;
         let tilt = workspace.part(2 * parts + channels, channels)?;
         let (batch, pixels) = (self.batch, self.pixels);
-        let sums = arguments![grad, x, y, by.mean, totals, aligned, batch, channels, inner, per_slice, wide];
+        let sums = arguments![
+            grad, x, y, by.mean, by.inverse, weight, bias, totals, aligned, batch, channels, inner,
+            per_slice, passed, wide
+        ];
         let kernel = T::kernel("batch_norm_sums", "batch_norm_sums_bf16");
         blocks(queue, kernel, [columns, slices], BLOCK, sums)?;
         let finish = arguments![
@@ -207,7 +228,7 @@ impl BatchNorm {
             slices,
             training
         ];
-        each_by_warp(queue, "batch_norm_sums_finish", channels, finish)?;
+        blocks(queue, "batch_norm_sums_finish", [channels, 1], MERGING, finish)?;
         if gradients.input.is_none() && gradients.residual.is_none() {
             return Ok(());
         }
@@ -219,6 +240,7 @@ impl BatchNorm {
             by.mean,
             by.inverse,
             weight,
+            bias,
             shift,
             tilt,
             gradients.input,
@@ -226,6 +248,7 @@ impl BatchNorm {
             channels,
             pixels,
             count,
+            passed,
             wide
         ];
         let kernel = T::kernel("batch_norm_gradient", "batch_norm_gradient_bf16");

@@ -2,8 +2,19 @@
 
 use half::bf16;
 
-use super::{Fault, Launch, Map, Result, Span, arguments, each, each_by_warp, whole};
+use super::{BLOCK, Fault, Launch, Map, Result, Span, arguments, blocks, each, each_by_warp, whole};
 use crate::pool::Window;
+
+/// Rows of a grid of maps at most: a block then takes several.
+const MAPS: usize = 1 << 12;
+
+/// The grid of threads for `places` of each of some maps, and whether a thread takes several channels at once.
+fn grid<T: Map>(places: [usize; 2], [maps, inner]: [usize; 2], aligned: bool) -> ([usize; 2], bool) {
+    let wide = T::ROWS && aligned && inner.is_multiple_of(T::WIDTH);
+    let groups = if wide { inner / T::WIDTH } else { inner };
+    let threads = places[0] * places[1] * groups;
+    ([threads.div_ceil(BLOCK as usize), maps.min(MAPS)], wide)
+}
 
 impl Window {
     fn windows(&self) -> Result<[usize; 2]> {
@@ -33,7 +44,10 @@ impl Window {
             x, y, cells, maps, inner, height, width, rows, columns, kernel, kernels, stride, strides,
             padding, paddings
         ];
-        each(queue, T::kernel("max_pool_forward", "max_pool_forward_bf16"), y.len(), arguments)
+        let aligned = x.aligned() && y.aligned() && cells.aligned();
+        let (grid, wide) = grid::<T>([rows, columns], [maps, inner], aligned);
+        let rows_kernel = if wide { "max_pool_forward_wide" } else { "max_pool_forward_bf16" };
+        blocks(queue, T::kernel("max_pool_forward", rows_kernel), grid, BLOCK, arguments)
     }
 
     /// The gradient of [`device_max_forward`](Self::device_max_forward).
@@ -58,7 +72,10 @@ impl Window {
             cells, dy, dx, maps, inner, height, width, rows, columns, kernel, kernels, stride, strides,
             padding, paddings
         ];
-        each(queue, T::kernel("max_pool_backward", "max_pool_backward_bf16"), dx.len(), arguments)
+        let aligned = cells.aligned() && dy.aligned() && dx.aligned();
+        let (grid, wide) = grid::<T>([height, width], [maps, inner], aligned);
+        let rows_kernel = if wide { "max_pool_backward_wide" } else { "max_pool_backward_bf16" };
+        blocks(queue, T::kernel("max_pool_backward", rows_kernel), grid, BLOCK, arguments)
     }
 }
 

@@ -58,7 +58,8 @@ pub fn transpose<From: Transposed<To>, To>(
     whole("transpose", y, &[count, rows, columns])?;
     let ([by_tiles, thin], arguments) = (From::KERNELS, arguments![x, y, count, rows, columns]);
     if rows.min(columns) < WARP {
-        return each(queue, thin, y.len(), arguments);
+        let threads = if columns < rows { count * rows } else { y.len() };
+        return each(queue, thin, threads, arguments);
     }
     let tiles = rows.div_ceil(WARP) * columns.div_ceil(WARP);
     blocks(queue, by_tiles, [tiles, count.min(MATRICES)], BLOCK, arguments)

@@ -2,7 +2,7 @@
 
 use adautomix_kernels::batch_norm::BatchNorm;
 use adautomix_kernels::device::Map;
-use adautomix_kernels::device::batch_norm::{Gradients, Statistics};
+use adautomix_kernels::device::batch_norm::{Followed, Gradients, Statistics};
 use candle_core::{DType, Result, Tensor, WithDType};
 use half::bf16;
 
@@ -99,18 +99,24 @@ impl Normalisation {
         let (by, to) = (self.by(queue)?, result.span(queue)?);
         self.sizes.device_forward(queue, queue.span(x)?, by, affine, added, relu, to).map_err(fault)?;
         let Some(residual) = residual else {
-            let backward = move |[x, weight, bias]: [&Tensor; 3], y: &Tensor, dy: &Tensor| {
-                let y = relu.then_some(y);
-                let affine = weight.track_op() || bias.track_op();
-                let [by_input, by_weight, by_bias, _] =
-                    self.backward::<T>(x, weight, y, dy, [x.track_op(), affine, false])?;
+            let backward = move |[x, weight, bias]: [&Tensor; 3], _: &Tensor, dy: &Tensor| {
+                let followed = if relu { Followed::Relu } else { Followed::Alone };
+                let learns = weight.track_op() || bias.track_op();
+                let [by_input, by_weight, by_bias, _] = self.backward::<T>(
+                    x,
+                    [weight, bias],
+                    followed,
+                    dy,
+                    [x.track_op(), learns, false],
+                )?;
                 Ok([by_input, by_weight, by_bias])
             };
             return record("batch-norm", result, [x, &weight, &bias], backward);
         };
         let backward = move |[x, weight, bias, residual]: [&Tensor; 4], y: &Tensor, dy: &Tensor| {
-            let affine = weight.track_op() || bias.track_op();
-            self.backward::<T>(x, weight, Some(y), dy, [x.track_op(), affine, residual.track_op()])
+            let followed = Followed::AddRelu(Queue::of(y)?.span::<T>(y)?);
+            let wanted = [x.track_op(), weight.track_op() || bias.track_op(), residual.track_op()];
+            self.backward(x, [weight, bias], followed, dy, wanted)
         };
         record("batch-norm", result, [x, &weight, &bias, &residual], backward)
     }
@@ -119,10 +125,10 @@ impl Normalisation {
     fn backward<T: Map + WithDType>(
         &self,
         x: &Tensor,
-        weight: &Tensor,
-        y: Option<&Tensor>,
+        [weight, bias]: [&Tensor; 2],
+        followed: Followed<T>,
         dy: &Tensor,
-        [input, affine, residual]: [bool; 3],
+        [input, learns, residual]: [bool; 3],
     ) -> Result<[Option<Tensor>; 4]> {
         let (queue, channels) = (Queue::of(x)?, self.sizes.channels);
         let (by_input, input) = queue.fresh_if::<T>(input, x.shape())?;
@@ -131,12 +137,13 @@ impl Normalisation {
         let (by_bias, bias_span) = queue.fresh_tensor(channels)?;
         let (_workspace, workspace) = queue.fresh_tensor(self.sizes.workspace::<T>())?;
         let gradients = Gradients { weight: weight_span, bias: bias_span, input, residual };
-        let (operands, y) = ([queue.span(dy)?, queue.span(x)?], y.map(|y| queue.span(y)).transpose()?);
-        let (by, weight) = (self.by(&queue)?, queue.span(weight)?);
+        let (operands, affine) =
+            ([queue.span(dy)?, queue.span(x)?], [queue.span(weight)?, queue.span(bias)?]);
+        let by = self.by(&queue)?;
         self.sizes
-            .device_backward(&queue, operands, y, by, weight, self.training, gradients, workspace)
+            .device_backward(&queue, operands, followed, by, affine, self.training, gradients, workspace)
             .map_err(fault)?;
-        let if_wanted = |gradient: Tensor| affine.then_some(gradient);
+        let if_wanted = |gradient: Tensor| learns.then_some(gradient);
         Ok([by_input, if_wanted(by_weight), if_wanted(by_bias), by_residual])
     }
 }

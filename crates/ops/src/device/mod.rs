@@ -159,7 +159,7 @@ impl Queue {
         self.fresh_of::<f32>(shape)
     }
 
-    /// As [`fresh`](Self::fresh), of `f32` or `bf16`.
+    /// As [`fresh`](Self::fresh), of `f32`, `bf16` or `u32`.
     pub(crate) fn fresh_of<T: WithDType>(&self, shape: impl Into<Shape>) -> Result<Fresh> {
         let shape = shape.into();
         let count = shape.elem_count();
@@ -171,6 +171,7 @@ impl Queue {
                     match T::DTYPE {
                         DType::F32 => CudaStorageSlice::F32(device.alloc(count)?),
                         DType::BF16 => CudaStorageSlice::BF16(device.alloc(count)?),
+                        DType::U32 => CudaStorageSlice::U32(device.alloc(count)?),
                         dtype => bail!("no results of {dtype:?}"),
                     }
                 };

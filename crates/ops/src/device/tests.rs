@@ -129,6 +129,9 @@ fn batch_norm_of_bf16() -> Result<()> {
             let (x0, added) = (into_bf16(&x[0])?, into_bf16(&x[3])?);
             into_planes(&batch_norm_train(&x0, &x[1], &x[2], 1e-5, Epilogue::AddRelu(&added))?.0)
         })?;
+        check_bf16(kernels, &[&shape, &[channels], &[channels]], |x| {
+            into_planes(&batch_norm_train(&into_bf16(&x[0])?, &x[1], &x[2], 1e-5, Epilogue::Relu)?.0)
+        })?;
         check_bf16(&kernels[2..], &[&shape, &[channels], &[channels]], |x| {
             let x0 = into_bf16(&x[0])?;
             into_planes(&batch_norm_eval(&x0, &x[1], &x[2], &mean, &var, 1e-5, Epilogue::Relu)?)
@@ -213,6 +216,11 @@ fn pools_of_bf16() -> Result<()> {
     check_bf16(kernels, &[&[2, 5, 7, 9]], |x| {
         into_planes(&max_pool2d(&into_bf16(&x[0])?, [3, 3], [2, 2], [1, 1])?)
     })?;
+    // Eight channels a thread.
+    let kernels = &["max_pool_forward_wide", "max_pool_backward_wide"];
+    check_bf16(kernels, &[&[2, 16, 7, 9]], |x| {
+        into_planes(&max_pool2d(&into_bf16(&x[0])?, [3, 2], [2, 1], [1, 0])?)
+    })?;
     let averages = &["global_average_forward_bf16", "global_average_backward_bf16"];
     check_bf16(averages, &[&[3, 5, 7, 6]], |x| global_avg_pool(&into_bf16(&x[0])?))
 }
@@ -289,10 +297,13 @@ fn orders_of_tokens() -> Result<()> {
 
 #[test]
 fn matrices_transposed() -> Result<()> {
-    // Less than a tile, whole tiles, and tiles with an edge.
-    for ([channels, height, width], kernel) in
-        [([3, 2, 5], "transpose_thin"), ([64, 8, 4], "transpose"), ([40, 7, 9], "transpose")]
-    {
+    // Less than a tile, longer and shorter rows than columns; whole tiles, and tiles with an edge.
+    for ([channels, height, width], kernel) in [
+        ([3, 2, 5], "transpose_thin"),
+        ([33, 3, 3], "transpose_thin"),
+        ([64, 8, 4], "transpose"),
+        ([40, 7, 9], "transpose"),
+    ] {
         let shape = [3, channels, height, width];
         check(&[kernel], &[&shape], |x| channels_last(&x[0]))?;
         check(&[kernel], &[&[3, height, width, channels]], |x| channels_first(&x[0]))?;
