@@ -179,11 +179,12 @@ class MaskGenerator(nn.Module):
             nn.init.normal_(convolution.weight, std=0.01)
             nn.init.zeros_(convolution.bias)
 
-    def forward(self, features: list[Tensor], lambdas: list[float]) -> Tensor:
-        """Masks [B, N, H, W] that sum to 1 at every pixel, from N maps [B, C, h, w]."""
+    def forward(self, features: list[Tensor], lambdas: list[Tensor]) -> Tensor:
+        """Masks [B, N, H, W] that sum to 1 at every pixel, from N maps [B, C, h, w] and, with `lambda_plane`, N numbers."""
         height, width = features[0].shape[2:]
         if self.lambda_plane:
-            planes = [torch.full_like(feature[:, :1], weight) for feature, weight in zip(features, lambdas)]
+            # In the map's order of memory; an expanded number has none, and `cat` would put the channels of a pixel apart.
+            planes = [torch.empty_like(feature[:, :1]).copy_(weight) for feature, weight in zip(features, lambdas)]
             features = [torch.cat(pair, dim=1) for pair in zip(features, planes)]
         queries = [F.relu(self.conv_q(feature)).flatten(2) for feature in features]
         keys = [F.relu(self.conv_k(feature)).flatten(2) for feature in features]
@@ -234,6 +235,15 @@ class Draw:
     generator: Mix
     classifier: Mix
 
+    def to(self, device: torch.device) -> "Draw":
+        """The same with its permutations on a device. They are sent in one piece, and the host doesn't wait for it."""
+        if device.type == "cpu":
+            return self
+        mixes = (self.generator, self.classifier)
+        orders = torch.stack([order for mix in mixes for order in mix.permutations])
+        orders = orders.pin_memory().to(device, non_blocking=True)
+        return Draw(*(Mix(list(half), mix.lambdas) for half, mix in zip(orders.chunk(2), mixes)))
+
 
 def draw(batch: int, pictures: int, chance: torch.Generator) -> Draw:
     """Permutations, and independent uniform weights over their sum (Beta(1, 1), not a Dirichlet draw). Two pictures are each
@@ -282,8 +292,8 @@ class Vanilla:
         self.optimizer = sgd(network.parameters(), settings)
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        loss = F.cross_entropy(self.network(images, "fc"), labels)
         self.optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(self.network(images, "fc"), labels)
         loss.backward()
         self.optimizer.step()
         return {"total": loss.detach()}
@@ -298,6 +308,7 @@ class AdAutoMix:
         self.generator = generator.train()
         # The teacher stays in training mode: it normalises by the batch and keeps its own running statistics.
         self.teacher = copy.deepcopy(student).requires_grad_(False)
+        self.averages, self.averaged = [*self.teacher.parameters()], [*student.parameters()]
         self.optimizer = sgd([*student.parameters(), *generator.parameters()], settings)
 
     def is_adversarial(self, iteration: int) -> bool:
@@ -307,24 +318,31 @@ class AdAutoMix:
         self, images: Tensor, labels: Tensor, chance: Draw, adversarial: bool, teacher_momentum: float
     ) -> dict[str, Tensor]:
         """One iteration; returns the loss terms, detached."""
+        chance = chance.to(images.device)
+        self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             feature = self.teacher.maps(images)[-2]
         generator_terms = self._generator_loss(images, feature, labels, chance.generator, adversarial)
         classifier_terms = self._classifier_loss(images, feature, labels, chance.classifier)
         total = classifier_terms["classifier"] + generator_terms["generator"]
-        self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.optimizer.step()
         self._move_teacher(teacher_momentum)
         terms = {**classifier_terms, **generator_terms, "total": total}
         return {name: term.detach() for name, term in terms.items()}
 
+    def _masks(self, feature: Tensor, mix: Mix) -> Tensor:
+        """Masks of a mix, from the teacher's map of the batch. Lambdas go in as tensors: torch.compile would make a program for
+        each number."""
+        lambdas = [feature.new_full((), weight) for weight in mix.lambdas] if self.generator.lambda_plane else []
+        return self.generator([feature[index] for index in mix.permutations], lambdas)
+
     def _generator_loss(
         self, images: Tensor, feature: Tensor, labels: Tensor, mix: Mix, adversarial: bool
     ) -> dict[str, Tensor]:
         permutations, lambdas = mix.permutations, mix.lambdas
         pictures = [images[index] for index in permutations]
-        masks = self.generator([feature[index] for index in permutations], lambdas)
+        masks = self._masks(feature, mix)
         mixed_logits = self.teacher(blend(pictures, masks), "head_mix")
         with torch.no_grad():
             # The published code makes these passes in every iteration, also where nothing uses their logits:
@@ -346,7 +364,7 @@ class AdAutoMix:
         pictures = [images[index] for index in permutations]
         labels_of_mix = [labels[index] for index in permutations]
         with torch.no_grad():
-            masks = self.generator([feature[index] for index in permutations], lambdas)
+            masks = self._masks(feature, mix)
             generated = blend(pictures, apply_margin(masks, lambdas, self.settings.mask_margin))
         terms = {"clean": F.cross_entropy(self.student(images, "head_one"), labels)}
         plain = terms["clean"]
@@ -361,8 +379,7 @@ class AdAutoMix:
     @torch.no_grad()
     def _move_teacher(self, momentum: float) -> None:
         """Averages the parameters; running statistics stay the teacher's own."""
-        for average, parameter in zip(self.teacher.parameters(), self.student.parameters()):
-            average.lerp_(parameter, 1.0 - momentum)
+        torch._foreach_lerp_(self.averages, self.averaged, 1.0 - momentum)
 
 
 def sgd(parameters, settings: Settings) -> torch.optim.SGD:

@@ -58,7 +58,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--precision", choices=["f32", "tf32", "bf16"], default="f32", help="of products; bf16 by autocast"
     )
-    parser.add_argument("--compile", action="store_true", help="torch.compile the networks")
+    parser.add_argument(
+        "--compile", nargs="?", const="default", choices=["default", "reduce-overhead"], metavar="MODE",
+        help="torch.compile the networks; reduce-overhead makes CUDA graphs of them"
+    )
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of a list")
     arguments = parser.parse_args()
     for name, least in (("batch", 2), ("threads", 1), ("steps", 1), ("warmup", 0)):
@@ -90,6 +93,9 @@ def prepare(arguments: argparse.Namespace) -> Callable[[int], None]:
     labels = torch.randint(config.classes, (arguments.batch,), generator=chance).to(device)
 
     def step(iteration: int) -> None:
+        if arguments.compile:
+            # Networks are called several times in a step. With CUDA graphs, what they gave is overwritten from here on only.
+            torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(device.type, torch.bfloat16, enabled=arguments.precision == "bf16"):
             if isinstance(trainer, AdAutoMix):
                 decided = draw(arguments.batch, settings.mixed_pictures, chance)
@@ -100,16 +106,16 @@ def prepare(arguments: argparse.Namespace) -> Callable[[int], None]:
     return step
 
 
-def place(trainer: AdAutoMix | Vanilla | Plain, device: torch.device, compiled: bool) -> None:
-    """Moves the networks to a device, where the optimizer's parameters stay the same, and compiles them."""
+def place(trainer: AdAutoMix | Vanilla | Plain, device: torch.device, mode: str | None) -> None:
+    """Moves the networks to a device, where the optimizer's parameters stay the same, and compiles them in a mode."""
     names = ("student", "teacher", "generator") if isinstance(trainer, AdAutoMix) else ("network",)
     for network in (getattr(trainer, name) for name in names):
         if device.type == "cuda":
             network.to(device, memory_format=torch.channels_last)
-        if compiled and hasattr(network, "maps"):
-            network.maps = torch.compile(network.maps)
-        elif compiled:
-            network.forward = torch.compile(network.forward)
+        if mode and hasattr(network, "maps"):
+            network.maps = torch.compile(network.maps, mode=mode)
+        elif mode:
+            network.forward = torch.compile(network.forward, mode=mode)
 
 
 def time_steps(step: Callable[[int], None], warmup: int, steps: int, device: str) -> list[float]:

@@ -216,7 +216,7 @@ impl Sources {
             std::fs::write(&source, text + &known)?;
             objects.push(self.object(&source, folder)?);
         }
-        for part in ["driver", "memory", "cublas", "cudnn", "curand"] {
+        for part in ["driver", "memory", "cublas", "cudnn", "engines", "curand"] {
             objects.push(self.object(&self.device.join(part).with_extension("cpp"), folder)?);
         }
         let library = folder.join(LIBRARY);

@@ -69,3 +69,18 @@ extern "C" __global__ void mean_of(const float* x, float* y, int count) {
         y[0] = sum / count;
     }
 }
+
+// What mixed samples should be: targets[row, k] = sum_i weights[row, i] (floor + keep [labels[i, row] = k]).
+extern "C" __global__ void mixed_targets(
+    const u32* labels, const float* weights, float* targets, int rows, int classes, int count, float keep, float floor) {
+    FOR_EACH(at, rows * classes) {
+        int row = at / classes, k = at % classes;
+        float sum = 0.0f, chosen = 0.0f;
+        for (int i = 0; i < count; ++i) {
+            float weight = weights[row * count + i];
+            sum += weight;
+            chosen += labels[i * rows + row] == (u32)k ? keep * weight : 0.0f;
+        }
+        targets[at] = floor * sum + chosen;
+    }
+}

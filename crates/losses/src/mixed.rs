@@ -3,6 +3,8 @@
 //! A sample `b` is made of the samples `partners[0][b] … partners[N-1][b]` of its batch, whose labels weigh
 //! `weights[b, i]`. The weights are `[N]` for the whole batch or `[B, N]` in row-major order; they need not sum to 1.
 
+use adautomix_ops::mixed_targets;
+
 use crate::soft_ce;
 use candle_core::{Device, Result, Tensor, bail};
 
@@ -91,20 +93,7 @@ pub(crate) fn weighted_targets(
     smoothing: f64,
     device: &Device,
 ) -> Result<Tensor> {
-    let weights = per_sample(labels, weights)?;
-    let (n, batch) = (labels.len(), labels[0].len());
-    let (keep, floor) = ((1.0 - smoothing) as f32, (smoothing / classes as f64) as f32);
-    let mut target = vec![0f32; batch * classes];
-    for (b, (row, weights)) in target.chunks_mut(classes.max(1)).zip(weights.chunks(n)).enumerate() {
-        row.fill(floor * weights.iter().sum::<f32>());
-        for (labels, weight) in labels.iter().zip(weights) {
-            match row.get_mut(labels[b] as usize) {
-                Some(cell) => *cell += keep * weight,
-                None => bail!("label {} is out of range, expected 0 to {}", labels[b], classes as i64 - 1),
-            }
-        }
-    }
-    Tensor::from_vec(target, (batch, classes), device)
+    mixed_targets(labels, &per_sample(labels, weights)?, classes, smoothing, device)
 }
 
 #[cfg(test)]

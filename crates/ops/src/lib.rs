@@ -54,6 +54,7 @@ mod rearrange;
 mod residual;
 mod roi_align;
 mod tape;
+mod targets;
 mod update;
 
 pub use activation::{gelu, relu};
@@ -77,6 +78,7 @@ pub use rearrange::{Order, channels_first, channels_last, reorder};
 pub use residual::residual;
 pub use roi_align::roi_align;
 pub use tape::Tape;
+pub use targets::mixed_targets;
 pub use update::{
     AdamW, Sgd, Trained, accumulate, adamw_steps, clip, copies, moving_averages, overwrite, overwrite_all,
     scale, sgd_steps, squared_norms,

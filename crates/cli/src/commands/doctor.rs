@@ -50,35 +50,102 @@ fn cuda() -> Vec<String> {
     lines.extend(findings.found);
     lines.extend(findings.wrong.into_iter().map(|wrong| format!("WRONG: {wrong}")));
     #[cfg(feature = "cuda")]
-    lines.push(match tried() {
-        Ok(()) => "a convolution on cuda:0 gives what it should".to_owned(),
-        Err(error) => format!("WRONG: cuda:0: {}", error.to_string().lines().next().unwrap_or_default()),
-    });
+    lines.extend(trials::lines());
     lines
 }
 
-/// Runs a convolution and a kernel of our own on the first device, and compares with the processor.
+/// What a run needs of the first device, tried in small.
 #[cfg(feature = "cuda")]
-fn tried() -> candle_core::Result<()> {
-    use adautomix_ops::{ConvSpec, conv2d, relu};
-    use candle_core::{Device, Tensor};
+mod trials {
+    use adautomix_ops::{ConvSpec, Graph, Tape, conv2d, cuda, into_bf16, into_planes, overwrite, relu};
+    use candle_core::{Device, Result, Tensor, Var, bail};
 
-    let settings = adautomix_ops::cuda::Settings { tf32: false, deterministic: true, record: false };
-    let device = adautomix_ops::cuda::open(0, settings)?;
-    let on = |device: &Device| -> candle_core::Result<Vec<f32>> {
-        let wave = |count: usize, shape: (usize, usize, usize, usize)| {
-            Tensor::from_vec((0..count).map(|i| (i as f32).sin()).collect(), shape, device)
+    type Work = fn(&Device) -> Result<Vec<f32>>;
+
+    /// What is tried, and how far it may be from what the processor computes.
+    const TRIALS: [(&str, f32, Work); 4] = [
+        ("a convolution", 1e-4, convolution),
+        ("a product", 1e-4, product),
+        ("a convolution in bf16, with its gradients,", 0.1, gradients_in_bf16),
+        ("a recorded pass", 1e-4, recorded),
+    ];
+
+    /// A line for each.
+    pub(super) fn lines() -> Vec<String> {
+        let settings = cuda::Settings { tf32: false, deterministic: true, record: true };
+        let device = match cuda::open(0, settings) {
+            Ok(device) => device,
+            Err(error) => return vec![wrong("cuda:0", &error)],
         };
-        let y = conv2d(&wave(512, (2, 4, 8, 8))?, &wave(288, (8, 4, 3, 3))?, None, &ConvSpec::new(1, 1))?;
-        relu(&y)?.flatten_all()?.to_vec1()
-    };
-    let (got, want) = (on(&device)?, on(&Device::Cpu)?);
-    let error = got.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
-    // A NaN fails the comparison.
-    if error < 1e-4 && got.iter().all(|x| x.is_finite()) {
-        return Ok(());
+        let line = |(what, tolerance, work): (&str, f32, Work)| match compare(&device, tolerance, work) {
+            Ok(()) => format!("{what} on cuda:0 gives what it should"),
+            Err(error) => wrong(&format!("{what} on cuda:0"), &error),
+        };
+        TRIALS.into_iter().map(line).collect()
     }
-    candle_core::bail!("a convolution is off by {error:e}")
+
+    fn wrong(what: &str, error: &candle_core::Error) -> String {
+        format!("WRONG: {what}: {}", error.to_string().lines().next().unwrap_or_default())
+    }
+
+    fn compare(device: &Device, tolerance: f32, work: Work) -> Result<()> {
+        let (got, want) = (work(device)?, work(&Device::Cpu)?);
+        let error = got.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
+        // A NaN fails the comparison.
+        if error < tolerance && got.iter().all(|x| x.is_finite()) {
+            return Ok(());
+        }
+        bail!("it is off by {error:e}")
+    }
+
+    fn wave(shape: &[usize], device: &Device) -> Result<Tensor> {
+        let values = (0..shape.iter().product()).map(|i: usize| (i as f32).sin()).collect();
+        Tensor::from_vec(values, shape, device)
+    }
+
+    fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+        tensor.flatten_all()?.to_vec1()
+    }
+
+    fn convolution(device: &Device) -> Result<Vec<f32>> {
+        let (images, weight) = (wave(&[2, 4, 8, 8], device)?, wave(&[8, 4, 3, 3], device)?);
+        values(&conv2d(&images, &weight, None, &ConvSpec::new(1, 1))?)
+    }
+
+    fn product(device: &Device) -> Result<Vec<f32>> {
+        values(&wave(&[16, 8], device)?.matmul(&wave(&[8, 4], device)?)?)
+    }
+
+    /// Of pictures, whose three channels suit tensor cores least.
+    fn gradients_in_bf16(device: &Device) -> Result<Vec<f32>> {
+        let [images, weight] = [wave(&[2, 3, 8, 8], device)?, wave(&[8, 3, 3, 3], device)?];
+        let [images, weight] = [Var::from_tensor(&images)?, Var::from_tensor(&(weight * 0.2)?)?];
+        let (tape, loss) = Tape::record(|| -> Result<Tensor> {
+            let y = conv2d(&into_bf16(&images)?, &weight, None, &ConvSpec::new(1, 1))?;
+            into_planes(&y)?.mean_all()
+        })?;
+        let gradients = tape.backward(&loss)?;
+        let found = [&images, &weight].map(|variable| gradients.get(variable).map(values));
+        let mut all = values(&loss)?;
+        for gradient in found {
+            let Some(gradient) = gradient else { bail!("there is no gradient") };
+            all.extend(gradient?);
+        }
+        Ok(all)
+    }
+
+    fn recorded(device: &Device) -> Result<Vec<f32>> {
+        let (images, weight) = (wave(&[2, 4, 8, 8], device)?, wave(&[8, 4, 3, 3], device)?);
+        let result = wave(&[2, 8, 8, 8], device)?;
+        let work = || overwrite(&result, &relu(&conv2d(&images, &weight, None, &ConvSpec::new(1, 1))?)?);
+        Graph::prepare(device, work)?;
+        if let Some(graph) = Graph::record(device, work)? {
+            // So that it is seen whether the launch writes it.
+            overwrite(&result, &wave(&[2, 8, 8, 8], device)?)?;
+            graph.launch()?;
+        }
+        values(&result)
+    }
 }
 
 /// The widest vectors that the kernels find.

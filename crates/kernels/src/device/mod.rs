@@ -256,6 +256,7 @@ pub(crate) const KERNELS: &[&str] = &[
     "cross_entropy_forward",
     "cross_entropy_backward",
     "mean_of",
+    "mixed_targets",
     "layer_norm_forward",
     "layer_norm_backward_input",
     "layer_norm_backward_partial",

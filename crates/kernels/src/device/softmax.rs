@@ -1,6 +1,6 @@
 //! Softmax cross-entropy: see [`crate::softmax`].
 
-use super::{Argument, Launch, Result, Span, arguments, blocks, whole};
+use super::{Argument, Launch, Result, Span, arguments, blocks, each, whole};
 
 /// Threads that share a row.
 const THREADS: u32 = 128;
@@ -76,4 +76,25 @@ pub fn cross_entropy_backward(
 pub fn mean(queue: &impl Launch, x: Span<f32>, y: Span<f32>) -> Result<()> {
     whole("mean", y, &[1])?;
     blocks(queue, "mean_of", [1, 1], THREADS, arguments![x, y, x.len()])
+}
+
+/// `targets[row, k] = sum_i weights[row, i] (floor + keep [labels[i, row] = k])`: `labels` `[count, rows]`, `weights`
+/// `[rows, count]`, `targets` `[rows, classes]`.
+///
+/// # Errors
+/// If a buffer has the wrong length.
+pub fn mixed_targets(
+    queue: &impl Launch,
+    labels: Span<u32>,
+    weights: Span<f32>,
+    [rows, classes]: [usize; 2],
+    [keep, floor]: [f32; 2],
+    targets: Span<f32>,
+) -> Result<()> {
+    let count = labels.len() / rows.max(1);
+    whole("mixed_targets", labels, &[count, rows])?;
+    whole("mixed_targets", weights, &[rows, count])?;
+    whole("mixed_targets", targets, &[rows, classes])?;
+    let arguments = arguments![labels, weights, targets, rows, classes, count, keep, floor];
+    each(queue, "mixed_targets", targets.len(), arguments)
 }

@@ -9,7 +9,11 @@ use cudarc::driver::{CudaContext, CudaStream, result, sys};
 use super::{Argument, Fault, KERNELS, Launch, Result};
 
 /// The kernels, compiled by `build.rs`: machine code for the device that was built for, and PTX for later ones.
-static IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));
+static IMAGE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin")));
+
+/// Bytes whose place is a multiple of 16: the driver reads wider fields of them.
+#[repr(C, align(16))]
+struct Aligned<Bytes: ?Sized>(Bytes);
 
 /// Launches kernels on a stream, in order.
 #[derive(Clone, Debug)]
@@ -36,15 +40,15 @@ impl Stream {
     /// # Errors
     /// If the driver can't load the kernels: it is older than the toolkit that built them, or the device too old.
     pub fn new(stream: Arc<CudaStream>) -> Result<Self> {
-        static LOADED: Mutex<Vec<(usize, Arc<Functions>)>> = Mutex::new(Vec::new());
+        // A context in which kernels are loaded is kept, so that none can come at its address.
+        static LOADED: Mutex<Vec<(Arc<CudaContext>, Arc<Functions>)>> = Mutex::new(Vec::new());
         let context = stream.context();
-        let key = context.cu_ctx() as usize;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, functions)) = loaded.iter().find(|(known, _)| *known == key) {
+        if let Some((_, functions)) = loaded.iter().find(|(known, _)| known.cu_ctx() == context.cu_ctx()) {
             return Ok(Self { functions: functions.clone(), stream });
         }
         let functions = Arc::new(load(context)?);
-        loaded.push((key, functions.clone()));
+        loaded.push((context.clone(), functions.clone()));
         drop(loaded);
         Ok(Self { stream, functions })
     }
@@ -61,7 +65,7 @@ fn load(context: &CudaContext) -> Result<Functions> {
     };
     context.bind_to_thread().map_err(driver)?;
     // SAFETY: the image is a whole fat binary, which knows its own length.
-    let module = unsafe { result::module::load_data(IMAGE.as_ptr().cast()) }.map_err(driver)?;
+    let module = unsafe { result::module::load_data(IMAGE.0.as_ptr().cast()) }.map_err(driver)?;
     let mut functions = HashMap::new();
     for &kernel in KERNELS {
         let name = CString::new(kernel).map_err(|_| Fault::new("a kernel's name has a zero in it"))?;

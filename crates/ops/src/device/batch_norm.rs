@@ -102,13 +102,8 @@ impl Normalisation {
             let backward = move |[x, weight, bias]: [&Tensor; 3], _: &Tensor, dy: &Tensor| {
                 let followed = if relu { Followed::Relu } else { Followed::Alone };
                 let learns = weight.track_op() || bias.track_op();
-                let [by_input, by_weight, by_bias, _] = self.backward::<T>(
-                    x,
-                    [weight, bias],
-                    followed,
-                    dy,
-                    [x.track_op(), learns, false],
-                )?;
+                let [by_input, by_weight, by_bias, _] =
+                    self.backward::<T>(x, [weight, bias], followed, dy, [x.track_op(), learns, false])?;
                 Ok([by_input, by_weight, by_bias])
             };
             return record("batch-norm", result, [x, &weight, &bias], backward);

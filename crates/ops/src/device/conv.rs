@@ -1,7 +1,6 @@
 //! Convolution by cuDNN.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use adautomix_kernels::conv::Conv;
@@ -17,8 +16,8 @@ use crate::cuda::Settings;
 use crate::node::record;
 
 thread_local! {
-    /// cuDNN with its plans, for each context that this thread has used.
-    static CONVOLUTIONS: RefCell<HashMap<usize, Convolutions>> = RefCell::new(HashMap::new());
+    /// cuDNN with its plans, for each stream that this thread has used.
+    static CONVOLUTIONS: RefCell<Vec<Convolutions>> = const { RefCell::new(Vec::new()) };
 }
 
 static TF32: AtomicBool = AtomicBool::new(true);
@@ -99,14 +98,15 @@ fn run<T: Map + WithDType>(
         #[cfg(test)]
         Queue::Emulated(_) => candle_core::bail!("cuDNN isn't emulated"),
     };
-    let context = stream.context().cu_ctx() as usize;
     CONVOLUTIONS.with_borrow_mut(|all| {
-        let convolutions = match all.entry(context) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Convolutions::new(stream).map_err(fault)?)
+        let known = all.iter().position(|convolutions| convolutions.are_on(&stream));
+        let number = match known {
+            Some(number) => number,
+            None => {
+                all.push(Convolutions::new(stream).map_err(fault)?);
+                all.len() - 1
             }
         };
-        convolutions.run(conv, direction, math, operands, to).map_err(fault)
+        all[number].run(conv, direction, math, operands, to).map_err(fault)
     })
 }

@@ -1,7 +1,7 @@
 //! Softmax cross-entropy.
 
 use adautomix_kernels::device::softmax::{self, Target};
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::{Queue, fault};
 use crate::cross_entropy::Reduction;
@@ -58,4 +58,21 @@ fn apply(logits: &Tensor, wanted: Tensor, smoothing: f32, reduction: Reduction) 
         Ok(Some(dlogits))
     };
     record1("cross-entropy", result, &logits, backward)
+}
+
+/// The targets of mixed samples, of their labels and weights; see [`crate::mixed_targets`].
+pub(crate) fn mixed_targets(
+    labels: &[Vec<u32>],
+    weights: &[f32],
+    classes: usize,
+    factors: [f32; 2],
+    device: &Device,
+) -> Result<Tensor> {
+    let rows = labels.first().map_or(0, Vec::len);
+    let labels = Tensor::new(labels.concat(), device)?;
+    let (queue, weights) = (Queue::of(&labels)?, Tensor::new(weights, device)?);
+    let (targets, to) = queue.fresh_tensor((rows, classes))?;
+    let (labels, weights) = (queue.span(&labels)?, queue.span(&weights)?);
+    softmax::mixed_targets(&queue, labels, weights, [rows, classes], factors, to).map_err(fault)?;
+    Ok(targets)
 }

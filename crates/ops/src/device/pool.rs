@@ -24,8 +24,7 @@ fn max_pool<T: Map + WithDType>(x: &Tensor, window: Window, [maps, inner]: [usiz
     let [batch, channels, _, _] = dims(&x)?;
     let [rows, columns] = window.output().unwrap_or_default();
     let shape = shape(x.dtype(), [batch, channels, rows, columns]);
-    let (result, (cells, won)) =
-        (queue.fresh_of::<T>(shape.clone())?, queue.fresh_tensor::<u32>(shape)?);
+    let (result, (cells, won)) = (queue.fresh_of::<T>(shape.clone())?, queue.fresh_tensor::<u32>(shape)?);
     let (to, maps) = (result.span::<T>(&queue)?, [maps, inner]);
     window.device_max_forward(&queue, maps, queue.span(&x)?, to, won).map_err(fault)?;
     let backward = move |x: &Tensor, _: &Tensor, dy: &Tensor| {

@@ -176,6 +176,26 @@ fn cross_entropies() -> Result<()> {
 }
 
 #[test]
+fn targets_of_mixed_samples() -> Result<()> {
+    let labels = [vec![0, 4, 2], vec![3, 4, 0]];
+    let weights = [0.25, 0.75, 0.5, 0.5, 1.0, 0.0];
+    for smoothing in [0.0, 0.1] {
+        let make = || mixed_targets(&labels, &weights, 5, smoothing, &Device::Cpu)?.to_vec2::<f32>();
+        let mut there = Vec::new();
+        launching(&["mixed_targets"], || {
+            there = make()?;
+            Ok(())
+        })?;
+        for (there, here) in there.iter().flatten().zip(make()?.iter().flatten()) {
+            assert!((there - here).abs() < 1e-6, "{there} {here}");
+        }
+    }
+    assert!(mixed_targets(&labels, &weights, 4, 0.0, &Device::Cpu).is_err());
+    assert!(mixed_targets(&labels, &weights[1..], 5, 0.0, &Device::Cpu).is_err());
+    Ok(())
+}
+
+#[test]
 fn blends() -> Result<()> {
     let partners = [vec![0, 1, 2], vec![2, 2, 0]];
     let kernels = &["blend_forward", "blend_backward_images", "blend_backward_mask"];
