@@ -83,8 +83,9 @@ struct CUevent_st {
 };
 struct CUctx_st {};
 struct CUmod_st {
-    // Its PTX, where that is what was loaded.
+    // Its PTX, where that is what was loaded, and kernels that were found in it.
     std::string text;
+    std::set<std::string> found;
 };
 struct CUfunc_st {
     const emulator::Kernel* kernel;
@@ -512,7 +513,7 @@ CUresult cuModuleLoadData(CUmodule* module, const void* image) {
     CURRENT;
     auto text = static_cast<const char*>(image);
     bool is_text = !memcmp(text, "//", 2) || !memcmp(text, "\n//", 3) || !memcmp(text, ".version", 8);
-    *module = new CUmod_st{is_text ? text : ""};
+    *module = new CUmod_st{is_text ? text : "", {}};
     return CUDA_SUCCESS;
 }
 CUresult cuModuleLoad(CUmodule*, const char*) {
@@ -523,8 +524,9 @@ CUresult cuModuleUnload(CUmodule) {
 }
 CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
     CURRENT;
-    if (!module->text.empty() && module->text.find(".entry " + std::string(name) + "(") == std::string::npos) {
-        REFUSE(CUDA_ERROR_NOT_FOUND);
+    if (!module->text.empty() && !module->found.count(name)) {
+        if (module->text.find(".entry " + std::string(name) + "(") == std::string::npos) REFUSE(CUDA_ERROR_NOT_FOUND);
+        module->found.insert(name);
     }
     static std::map<std::string, CUfunc_st> functions;
     if (functions.empty()) {

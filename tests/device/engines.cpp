@@ -1,11 +1,12 @@
 // cuDNN's interface of graphs, for graphs of one convolution or one of its gradients. It holds the program to what the interface
 // asks: each attribute of its own type and number, parts that are whole before they are used, no change after.
 //
-// Its engines are five: one that is fast and isn't deterministic, one that refuses when a plan is made, one that refuses when it is
-// launched, one that rounds `f32` to TF32, and one that doesn't. Depthwise convolutions have none, so that the program asks for
-// algorithms.
+// Its engines are six: one that is fast and isn't deterministic, one that refuses when a plan is made, one that refuses when it is
+// launched, one that rounds `f32` to 16 bits, one that rounds it to TF32, and one that doesn't round. Depthwise convolutions have
+// none, so that the program asks for algorithms.
 #include "convolutions.h"
 
+#include <cstdio>
 #include <map>
 #include <set>
 
@@ -16,7 +17,7 @@ namespace {
 // Types of descriptors, of attributes' values, and the attributes themselves, as cuDNN numbers them.
 enum { CONVOLUTION = 1, ENGINE = 2, CONFIG = 3, HEURISTIC = 4, PLAN = 5, FORWARD_OP = 10, WEIGHT_OP = 11, INPUT_OP = 12, GRAPH = 15, PACK = 16, TENSOR = 17 };
 enum { HANDLE_VALUE = 0, DATA_VALUE = 1, INT_VALUE = 3, FLOAT_VALUE = 4, POINTER_VALUE = 6, CONV_MODE_VALUE = 7, HEURISTIC_VALUE = 8, NOTE_VALUE = 11, DESCRIPTOR_VALUE = 15 };
-enum { DOWN_CONVERTS = 1, NOT_DETERMINISTIC = 4 };
+enum { TENSOR_CORES = 0, DOWN_CONVERTS = 1, NOT_DETERMINISTIC = 4 };
 
 struct Attribute {
     int of, kind, count;
@@ -123,12 +124,13 @@ int understand(Descriptor& graph) {
     return meaning.problem.check();
 }
 
-enum Engines { FAST, REFUSES_PLANS, REFUSES_LAUNCHES, ROUNDS, EXACT };
+enum Engines { FAST, REFUSES_PLANS, REFUSES_LAUNCHES, HALVES, ROUNDS, EXACT };
 
 std::vector<int> notes_of(const Descriptor& engine) {
     bool is_float = engine.meaning.problem.input.kind == FLOAT;
     std::vector<int> notes;
-    if (is_float && engine.engine != EXACT) notes.push_back(DOWN_CONVERTS);
+    if (!is_float || engine.engine != EXACT) notes.push_back(TENSOR_CORES);
+    if (is_float && engine.engine == HALVES) notes.push_back(DOWN_CONVERTS);
     if (engine.engine == FAST && engine.meaning.direction != FORWARD) notes.push_back(NOT_DETERMINISTIC);
     return notes;
 }
@@ -180,7 +182,7 @@ int cudnnBackendFinalize(Descriptor* descriptor) {
 int cudnnBackendGetAttribute(Descriptor* descriptor, int name, int kind, int64_t most, int64_t* count, void* values) {
     if (name == 202 && kind == DESCRIPTOR_VALUE && descriptor->type == HEURISTIC && descriptor->whole) {
         // The heuristic's own, and what it falls back to.
-        std::vector<int> engines = descriptor->mode == 2 ? std::vector<int>{EXACT} : std::vector<int>{REFUSES_PLANS, REFUSES_LAUNCHES, FAST, ROUNDS};
+        std::vector<int> engines = descriptor->mode == 2 ? std::vector<int>{EXACT} : std::vector<int>{REFUSES_PLANS, REFUSES_LAUNCHES, HALVES, FAST, ROUNDS};
         auto configs = static_cast<Descriptor**>(values);
         for (int64_t i = 0; i < std::min<int64_t>(most, engines.size()); ++i) {
             if (configs[i]->type != CONFIG) return BAD_PARAM;
@@ -212,9 +214,13 @@ int cudnnBackendGetAttribute(Descriptor* descriptor, int name, int kind, int64_t
     }
     return NOT_SUPPORTED;
 }
+void cudnnGetLastErrorString(char* text, size_t size) {
+    snprintf(text, size, "depthwise convolutions have no engine here");
+}
 int cudnnBackendExecute(Handle* handle, Descriptor* plan, Descriptor* pack) {
     if (plan->type != PLAN || pack->type != PACK || !plan->whole || !pack->whole) return BAD_PARAM;
     if (plan->engine == REFUSES_LAUNCHES) return NOT_SUPPORTED;
+    if (plan->engine == HALVES && plan->meaning.problem.input.kind == FLOAT) device::fault("f32 is rounded to 16 bits");
     Meaning meaning = plan->meaning;
     void* maps[3] = {};
     for (int i = 0; i < 3; ++i) {

@@ -62,7 +62,11 @@ impl Plan {
 pub(super) fn candidates(handle: sys::cudnnHandle_t, problem: Problem) -> impl Iterator<Item = Plan> {
     let asked = std::iter::once_with(move || ranked(handle, problem.direction, describe(&problem, None)?));
     let found = asked.flat_map(Result::unwrap_or_default);
-    let fitting = found.filter(move |candidate| candidate.deterministic || !problem.math.deterministic);
+    let fitting = found.filter(move |candidate| {
+        // What converts down takes 16 bits, which nobody has asked for.
+        let exact = candidate.math != sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
+        exact && (candidate.deterministic || !problem.math.deterministic)
+    });
     fitting.filter_map(move |candidate| {
         // Without TF32 nothing is left to an algorithm's own idea of mathematics.
         let own = (problem.rows || problem.math.tf32).then_some(candidate.math);

@@ -10,13 +10,15 @@ use cudarc::cudnn::sys::{
 
 use super::{Answer, Direction, Places, Problem};
 
-/// Plans that are tried at most. Heuristics are seldom wrong by more.
-const CANDIDATES: usize = 10;
+/// How many of what a heuristic ranks first come before what it ranks below: often they are one engine with other settings, and
+/// another heuristic ranks another engine first.
+const FIRST: usize = 10;
 
 /// What input, weight and output are called in the graph.
 const NAMES: [i64; 3] = [1, 2, 3];
 
 /// Numerical notes of an engine, by their numbers in cuDNN, of which later versions may know more.
+const TENSOR_CORES: u32 = 0;
 const DOWN_CONVERTS_INPUTS: u32 = 1;
 const SUMS_ARE_LESS_PRECISE: u32 = 2;
 const NOT_DETERMINISTIC: u32 = 4;
@@ -110,20 +112,18 @@ impl Plan {
 /// since some engines are compiled then.
 pub(super) fn candidates(handle: sys::cudnnHandle_t, problem: Problem) -> impl Iterator<Item = Plan> {
     let graph = graph_of(handle, &problem).ok();
-    let mut configs = Vec::new();
-    if let Some((graph, _)) = &graph {
-        for mode in [Heuristic::CUDNN_HEUR_MODE_A, Heuristic::CUDNN_HEUR_MODE_FALLBACK] {
-            configs.extend(ranked(graph, mode).unwrap_or_default());
-        }
-    }
+    let ranked = |mode| graph.as_ref().and_then(|(graph, _)| ranked(graph, mode).ok()).unwrap_or_default();
+    let mut configs = ranked(Heuristic::CUDNN_HEUR_MODE_A);
+    let below = configs.split_off(configs.len().min(FIRST));
+    configs.extend(ranked(Heuristic::CUDNN_HEUR_MODE_B).into_iter().take(FIRST));
+    configs.extend(below.into_iter().chain(ranked(Heuristic::CUDNN_HEUR_MODE_FALLBACK)));
     let suited = configs.into_iter().filter(move |config| suits(config, &problem).unwrap_or(false));
-    let plans = suited.filter_map(move |config| {
+    suited.filter_map(move |config| {
         // What the configurations are of has to be there.
         let _graph = &graph;
         // An engine may refuse what heuristics have thought that it takes.
         Plan::new(handle, config).ok()
-    });
-    plans.take(CANDIDATES)
+    })
 }
 
 /// A map or a weight, by its number among input, weight and output.
@@ -251,6 +251,17 @@ fn suits(config: &Descriptor, problem: &Problem) -> Answer<bool> {
     let (name, kind) = (Attribute::CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, Kind::CUDNN_TYPE_NUMERICAL_NOTE);
     let count = engine.get(name, kind, &mut notes)?;
     let has = |note| notes[..count.min(NOTES)].contains(&note);
-    let exact = problem.rows || problem.math.tf32 || !has(DOWN_CONVERTS_INPUTS);
-    Ok(exact && !has(SUMS_ARE_LESS_PRECISE) && !(problem.math.deterministic && has(NOT_DETERMINISTIC)))
+    // Of `f32`, tensor cores take TF32; what converts down takes 16 bits, which nobody has asked for.
+    let exact = problem.rows || problem.math.tf32 || !has(TENSOR_CORES);
+    let repeats = !problem.math.deterministic || !has(NOT_DETERMINISTIC);
+    Ok(exact && repeats && !has(DOWN_CONVERTS_INPUTS) && !has(SUMS_ARE_LESS_PRECISE))
+}
+
+/// Why cuDNN refused last, in its own words.
+pub(super) fn last_refusal() -> String {
+    let mut text = [0u8; 512];
+    // SAFETY: there is room for so many bytes, the last of which stays 0.
+    unsafe { sys::cudnnGetLastErrorString(text.as_mut_ptr().cast(), text.len() - 1) };
+    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+    String::from_utf8_lossy(&text[..end]).into_owned()
 }

@@ -43,7 +43,10 @@ pub enum Direction {
 }
 
 /// Working memory that a plan may use at most, in bytes.
-const WORKSPACE: usize = 1 << 30;
+const WORKSPACE: usize = 4 << 30;
+
+/// Plans that are timed at most.
+const CANDIDATES: usize = 20;
 
 /// Runs of a plan that are timed together.
 const TRIALS: u16 = 3;
@@ -203,9 +206,13 @@ impl Convolutions {
     fn choose(&self, problem: Problem, maps: [*mut c_void; 3]) -> Result<Plan> {
         let mut engines = graph::candidates(self.handle, problem).map(Plan::Graph);
         let mut algorithms = classic::candidates(self.handle, problem).map(Plan::Classic);
-        let best = self.best(problem.math, &mut engines, maps);
-        best.or_else(|| self.best(problem.math, &mut algorithms, maps))
-            .ok_or_else(|| Fault::new(format!("cuDNN has no way that runs here to compute {problem:?}")))
+        if let Some(plan) = self.best(problem.math, &mut engines, maps) {
+            return Ok(plan);
+        }
+        let why = graph::last_refusal();
+        tracing::warn!("no engine of cuDNN's computes {problem:?}, so an older algorithm does: {why}");
+        let none = || Fault::new(format!("cuDNN has no way that runs here to compute {problem:?}: {why}"));
+        self.best(problem.math, &mut algorithms, maps).ok_or_else(none)
     }
 
     fn best(
@@ -215,7 +222,9 @@ impl Convolutions {
         maps: [*mut c_void; 3],
     ) -> Option<Plan> {
         let fitting = plans.filter(|plan| plan.workspace() <= WORKSPACE);
-        let mut timed = fitting.filter_map(|plan| Some((self.time(&plan, maps).ok()?, plan)));
+        let timed = fitting.filter_map(|plan| Some((self.time(&plan, maps).ok()?, plan)));
+        // Only those that run are counted.
+        let mut timed = timed.take(CANDIDATES);
         let best = match math.deterministic {
             true => timed.next(),
             false => timed.min_by(|(one, _), (other, _)| one.total_cmp(other)),
