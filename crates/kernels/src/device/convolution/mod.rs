@@ -45,8 +45,8 @@ pub enum Direction {
 /// Working memory that a plan may use at most, in bytes.
 const WORKSPACE: usize = 4 << 30;
 
-/// Plans that are timed at most.
-const CANDIDATES: usize = 20;
+/// Plans that are timed at most; most of the time that takes is loading their kernels.
+const CANDIDATES: usize = 10;
 
 /// Runs of a plan that are timed together.
 const TRIALS: u16 = 3;
