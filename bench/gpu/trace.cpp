@@ -30,7 +30,7 @@ void line(uint64_t start, uint64_t end, uint64_t bytes, const char* name) {
 void CUPTIAPI take(CUcontext, uint32_t, uint8_t* buffer, size_t, size_t valid) {
     CUpti_Activity* record = nullptr;
     while (cuptiActivityGetNextRecord(buffer, valid, &record) == CUPTI_SUCCESS) {
-        if (record->kind == CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL || record->kind == CUPTI_ACTIVITY_KIND_KERNEL) {
+        if (record->kind == CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL) {
             auto kernel = reinterpret_cast<CUpti_ActivityKernel9*>(record);
             line(kernel->start, kernel->end, 0, kernel->name);
         } else if (record->kind == CUPTI_ACTIVITY_KIND_MEMCPY) {

@@ -7,7 +7,7 @@
 
 namespace convolutions {
 
-enum { SUCCESS = 0, NOT_INITIALIZED = 1001, BAD_PARAM = 2000, NOT_SUPPORTED = 3000, EXECUTION_FAILED = 5000 };
+enum { SUCCESS = 0, NOT_INITIALIZED = 1001, BAD_PARAM = 2000, NOT_SUPPORTED = 3000 };
 enum { FLOAT = 0, BFLOAT16 = 9 };
 enum { DEFAULT_MATH = 0, TENSOR_OP_MATH = 1, TENSOR_OP_MATH_ALLOW_CONVERSION = 2, FMA_MATH = 3 };
 
@@ -85,6 +85,7 @@ struct Problem {
     int check() const {
         if (conv.mode != 1 || input.kind != weight.kind || input.kind != output.kind) return BAD_PARAM;
         if (input.kind != FLOAT && input.kind != BFLOAT16) return NOT_SUPPORTED;
+        if (input.kind == FLOAT && conv.math == TENSOR_OP_MATH_ALLOW_CONVERSION) device::fault("f32 is rounded to 16 bits");
         // Tensor cores take bf16 as it is; FMA wouldn't.
         if (input.kind == BFLOAT16 && conv.math == FMA_MATH) return NOT_SUPPORTED;
         bool sizes = input.size[0] == output.size[0] && input.size[1] == weight.size[1] * conv.groups &&
@@ -153,7 +154,7 @@ struct Problem {
 
 // Submits a convolution that fills its working memory with NaN, which has to be as large as it needs.
 inline int launch(Handle* handle, const Problem& problem, Direction direction, size_t needed, float alpha, const void* first,
-                  const void* second, void* workspace, size_t size, float beta, void* result) {
+                  const void* second, void* workspace, size_t size, float beta, void* result, const std::string& how = "") {
     if (problem.check() != SUCCESS) return problem.check();
     if (size < needed) return BAD_PARAM;
     const Tensor& a = direction == INPUT ? problem.weight : problem.input;
@@ -162,7 +163,7 @@ inline int launch(Handle* handle, const Problem& problem, Direction direction, s
     std::vector<device::Operand> operands{
         {result, target.bytes(), true}, {first, a.bytes()}, {second, b.bytes()}, {workspace, needed, true}};
     const char* names[] = {"convolution", "convolution's gradient by input", "convolution's gradient by weight"};
-    device::submit(handle->stream, {names[direction], operands, [=] {
+    device::submit(handle->stream, {names[direction] + how, operands, [=] {
         std::memset(workspace, 0xff, needed);
         problem.run(direction, first, second, result, alpha, beta);
     }});

@@ -1,5 +1,5 @@
 // cuDNN's older interface: algorithms by name. Every one asks for working memory, and fills it with NaN; the first of a
-// gradient's isn't deterministic.
+// gradient's isn't deterministic, and the last rounds `f32` to 16 bits.
 #include "convolutions.h"
 
 using namespace convolutions;
@@ -16,10 +16,12 @@ struct Found {
 
 int find(const Problem& problem, Direction direction, int most, int* count, Found* found) {
     if (problem.check() != SUCCESS) return problem.check();
-    *count = std::min(most, 2);
-    for (int algorithm = 0; algorithm < *count; ++algorithm) {
-        bool deterministic = direction == FORWARD || algorithm == 1;
-        found[algorithm] = {algorithm, SUCCESS, 1.0f, problem.memory(algorithm), deterministic, problem.conv.math, {}};
+    *count = std::min(most, 3);
+    for (int i = 0; i < *count; ++i) {
+        // Best first: the one that nobody has asked for.
+        int algorithm = (i + 2) % 3, math = algorithm == 2 ? TENSOR_OP_MATH_ALLOW_CONVERSION : problem.conv.math;
+        bool deterministic = direction == FORWARD || algorithm > 0;
+        found[i] = {algorithm, SUCCESS, 1.0f, problem.memory(algorithm), deterministic, math, {}};
     }
     return SUCCESS;
 }

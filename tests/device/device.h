@@ -32,15 +32,8 @@ bool idle();
 // Puts work at the end of a stream, where it waits until somebody waits for the stream; or records it.
 void submit(CUstream stream, Work work);
 
-// Whether what is submitted to a stream is recorded.
-bool records(CUstream stream);
-
-// A call that waits, while work is recorded: the recording fails.
-void spoil(CUstream stream);
-
-// Runs all that waits in a stream, or what was submitted to it before so much more was.
-void drain(CUstream stream);
-void drain(CUstream stream, size_t end);
+// Says that what was submitted takes so long. It is what events tell the program; nothing is timed here.
+void take(double milliseconds);
 
 // Ends the program, since no real device would go on either.
 [[noreturn]] void fault(const std::string& what);

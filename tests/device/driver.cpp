@@ -80,6 +80,7 @@ struct CUevent_st {
     CUstream stream = nullptr;
     size_t behind = 0;
     bool recorded = false;
+    double clock = 0;
 };
 struct CUctx_st {};
 struct CUmod_st {
@@ -94,6 +95,12 @@ struct CUfunc_st {
 struct CUmemPoolHandle_st {};
 
 namespace {
+
+void drain(CUstream stream);
+void drain(CUstream stream, size_t end);
+
+// What all work that was submitted takes together, in milliseconds.
+double clock_ms = 0;
 
 std::set<CUstream> streams;
 thread_local CUcontext current = nullptr;
@@ -147,15 +154,7 @@ void run(const Work& work, bool recorded = false) {
     running = "nothing";
 }
 
-}  // namespace
-
-namespace device {
-
-void fault(const std::string& what) {
-    fprintf(stderr, "emulated device: %s: %s\n", running.c_str(), what.c_str());
-    _exit(134);
-}
-
+// Runs all that waits in a stream, or what was submitted to it before so much more was.
 void drain(CUstream stream) {
     ONE_AT_A_TIME;
     stream = known(stream);
@@ -167,18 +166,34 @@ void drain(CUstream stream, size_t end) {
     while (stream->submitted - stream->waiting.size() < end) {
         Work work = std::move(stream->waiting.front());
         stream->waiting.pop_front();
-        ::run(work);
+        run(work);
     }
 }
 
+// Whether what is submitted to a stream is recorded.
 bool records(CUstream stream) {
     ONE_AT_A_TIME;
     return known(stream)->recorded != nullptr;
 }
 
+// A call that waits, while work is recorded: the recording fails.
 void spoil(CUstream stream) {
     ONE_AT_A_TIME;
     known(stream)->spoilt = true;
+}
+
+}  // namespace
+
+namespace device {
+
+void fault(const std::string& what) {
+    fprintf(stderr, "emulated device: %s: %s\n", running.c_str(), what.c_str());
+    _exit(134);
+}
+
+void take(double milliseconds) {
+    ONE_AT_A_TIME;
+    clock_ms += milliseconds;
 }
 
 bool idle() {
@@ -486,7 +501,7 @@ CUresult cuEventDestroy(CUevent event) {
 CUresult cuEventRecord(CUevent event, CUstream stream) {
     CURRENT;
     stream = known(stream);
-    *event = {stream, stream->submitted, records(stream)};
+    *event = {stream, stream->submitted, records(stream), clock_ms};
     return CUDA_SUCCESS;
 }
 CUresult cuEventSynchronize(CUevent event) {
@@ -502,8 +517,7 @@ CUresult cuEventSynchronize(CUevent event) {
 CUresult cuEventElapsedTime(float* milliseconds, CUevent start, CUevent end) {
     CURRENT;
     if (!start->stream || !end->stream || start->recorded || end->recorded) REFUSE(CUDA_ERROR_INVALID_HANDLE);
-    // Nothing is faster than anything else.
-    *milliseconds = 1.0f;
+    *milliseconds = float(end->clock - start->clock);
     return CUDA_SUCCESS;
 }
 

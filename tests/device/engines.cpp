@@ -1,8 +1,8 @@
 // cuDNN's interface of graphs, for graphs of one convolution or one of its gradients. It holds the program to what the interface
 // asks: each attribute of its own type and number, parts that are whole before they are used, no change after.
 //
-// Its engines are six: one that is fast and isn't deterministic, one that refuses when a plan is made, one that refuses when it is
-// launched, one that rounds `f32` to 16 bits, one that rounds it to TF32, and one that doesn't round. Depthwise convolutions have
+// Its engines are seven: the first is slow; one is fast, and its gradients aren't the same each time; one refuses when a plan is
+// made, one when it is launched; one rounds `f32` to 16 bits, one to TF32, and one doesn't round. Depthwise convolutions have
 // none, so that the program asks for algorithms.
 #include "convolutions.h"
 
@@ -15,8 +15,10 @@ using namespace convolutions;
 namespace {
 
 // Types of descriptors, of attributes' values, and the attributes themselves, as cuDNN numbers them.
-enum { CONVOLUTION = 1, ENGINE = 2, CONFIG = 3, HEURISTIC = 4, PLAN = 5, FORWARD_OP = 10, WEIGHT_OP = 11, INPUT_OP = 12, GRAPH = 15, PACK = 16, TENSOR = 17 };
-enum { HANDLE_VALUE = 0, DATA_VALUE = 1, INT_VALUE = 3, FLOAT_VALUE = 4, POINTER_VALUE = 6, CONV_MODE_VALUE = 7, HEURISTIC_VALUE = 8, NOTE_VALUE = 11, DESCRIPTOR_VALUE = 15 };
+enum { CONVOLUTION = 1, ENGINE = 2, CONFIG = 3, HEURISTIC = 4, PLAN = 5 };
+enum { FORWARD_OP = 10, WEIGHT_OP = 11, INPUT_OP = 12, GRAPH = 15, PACK = 16, TENSOR = 17 };
+enum { HANDLE_VALUE = 0, DATA_VALUE = 1, INT_VALUE = 3, FLOAT_VALUE = 4, POINTER_VALUE = 6 };
+enum { CONV_MODE_VALUE = 7, HEURISTIC_VALUE = 8, NOTE_VALUE = 11, DESCRIPTOR_VALUE = 15 };
 enum { TENSOR_CORES = 0, DOWN_CONVERTS = 1, NOT_DETERMINISTIC = 4 };
 
 struct Attribute {
@@ -124,12 +126,15 @@ int understand(Descriptor& graph) {
     return meaning.problem.check();
 }
 
-enum Engines { FAST, REFUSES_PLANS, REFUSES_LAUNCHES, HALVES, ROUNDS, EXACT };
+enum Engines { SLOW, FAST, REFUSES_PLANS, REFUSES_LAUNCHES, HALVES, ROUNDS, EXACT };
+
+// Milliseconds that each takes.
+const double times[] = {5.0, 0.5, 1.0, 1.0, 0.7, 0.8, 1.0};
 
 std::vector<int> notes_of(const Descriptor& engine) {
     bool is_float = engine.meaning.problem.input.kind == FLOAT;
     std::vector<int> notes;
-    if (!is_float || engine.engine != EXACT) notes.push_back(TENSOR_CORES);
+    if (!is_float || (engine.engine != EXACT && engine.engine != SLOW)) notes.push_back(TENSOR_CORES);
     if (is_float && engine.engine == HALVES) notes.push_back(DOWN_CONVERTS);
     if (engine.engine == FAST && engine.meaning.direction != FORWARD) notes.push_back(NOT_DETERMINISTIC);
     return notes;
@@ -182,7 +187,8 @@ int cudnnBackendFinalize(Descriptor* descriptor) {
 int cudnnBackendGetAttribute(Descriptor* descriptor, int name, int kind, int64_t most, int64_t* count, void* values) {
     if (name == 202 && kind == DESCRIPTOR_VALUE && descriptor->type == HEURISTIC && descriptor->whole) {
         // The heuristic's own, and what it falls back to.
-        std::vector<int> engines = descriptor->mode == 2 ? std::vector<int>{EXACT} : std::vector<int>{REFUSES_PLANS, REFUSES_LAUNCHES, HALVES, FAST, ROUNDS};
+        std::vector<int> engines{EXACT};
+        if (descriptor->mode != 2) engines = {SLOW, REFUSES_PLANS, REFUSES_LAUNCHES, HALVES, FAST, ROUNDS};
         auto configs = static_cast<Descriptor**>(values);
         for (int64_t i = 0; i < std::min<int64_t>(most, engines.size()); ++i) {
             if (configs[i]->type != CONFIG) return BAD_PARAM;
@@ -229,11 +235,17 @@ int cudnnBackendExecute(Handle* handle, Descriptor* plan, Descriptor* pack) {
         }
         if (!maps[i] || reinterpret_cast<uintptr_t>(maps[i]) % meaning.alignment[i]) return BAD_PARAM;
     }
-    if (meaning.problem.input.kind == FLOAT && plan->engine == EXACT) meaning.problem.conv.math = FMA_MATH;
+    bool exact = plan->engine == EXACT || plan->engine == SLOW;
+    if (meaning.problem.input.kind == FLOAT && exact) meaning.problem.conv.math = FMA_MATH;
+    // Not the same each time, by about a digit of what is rounded.
+    static int made = 0;
+    float digit = meaning.problem.input.kind == FLOAT ? 1.0f / 32768.0f : 1.0f / 256.0f;
+    if (plan->engine == FAST && meaning.direction != FORWARD && ++made % 2) meaning.alpha *= 1.0f + digit;
+    device::take(times[plan->engine]);
     const int first = meaning.direction == INPUT ? 1 : 0, second = meaning.direction == FORWARD ? 1 : 2;
     const int target = meaning.direction == FORWARD ? 2 : meaning.direction == INPUT ? 0 : 1;
     return launch(handle, meaning.problem, meaning.direction, plan->memory(), meaning.alpha, maps[first], maps[second],
-                  pack->one<void*>(1003), plan->memory(), meaning.beta, maps[target]);
+                  pack->one<void*>(1003), plan->memory(), meaning.beta, maps[target], plan->engine == SLOW ? ", slowly" : "");
 }
 
 }  // extern "C"

@@ -86,7 +86,7 @@ impl Emulated {
         let out = run.to_str().context("the target folder's name is not UTF-8")?;
         let small = ["training.batch_size=4", "data.train_pictures=24", "data.test_pictures=4"];
         let mut arguments = vec!["train", recipe, "--steps", STEPS, "--log-steps", STEPS, "--out", out];
-        arguments.extend(["--deterministic", "--no-tf32"]);
+        arguments.push("--no-tf32");
         arguments.extend(small.into_iter().flat_map(|key| ["--set", key]));
         arguments.extend(options);
         let output =
@@ -113,7 +113,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(if runs { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The golden cases for which the emulated device is fast enough: single operations, mixers, networks in `bf16`.
+/// The golden cases for which the emulated device is fast enough: single operations, mixers, convolutions in TF32, networks in
+/// `bf16`.
 ///
 /// # Errors
 /// If something can't be built or started.
@@ -122,6 +123,7 @@ pub(crate) fn golden_cases() -> Result<bool> {
     let goldens = goldens.to_str().context("the workspace's folder is not UTF-8")?;
     let [core, mixers, nets] = ["core", "mixers", "nets"].map(|part| format!("{goldens}/{part}"));
     Ok(emulated.runs(&["parity", &core, &mixers, "--device", DEVICE, "--no-tf32"])?
+        && emulated.runs(&["parity", &nets, "--device", DEVICE, "--only", "conv2d"])?
         && emulated.runs(&["parity", &nets, "--device", DEVICE, "--bf16"])?)
 }
 
@@ -134,7 +136,7 @@ pub(crate) fn runs_alike() -> Result<bool> {
     let emulated = Emulated::new()?;
     for precision in ["f32", "bf16"] {
         let precision = format!("network.precision={precision}");
-        let options = ["--device", DEVICE, "--set", &precision];
+        let options = ["--device", DEVICE, "--deterministic", "--set", &precision];
         let (recorded, counts) = emulated.losses("quick/adautomix", &options)?;
         ensure!(counts.contains("\tgraph\n"), "nothing was launched as a graph");
         let (single, _) = emulated.losses("quick/adautomix", &[&options[..], &["--no-graphs"]].concat())?;
@@ -144,7 +146,11 @@ pub(crate) fn runs_alike() -> Result<bool> {
     }
     let crops = "data.resized_crop={scale=[0.5,1.0],ratio=[0.75,1.33],interpolation=\"bilinear\"}";
     let options = |device| ["--device", device, "--set", "data.pad=0", "--set", crops];
-    let (sent, _) = emulated.losses("quick/vanilla", &options(DEVICE))?;
+    let (sent, counts) = emulated.losses("quick/vanilla", &options(DEVICE))?;
+    // Which the emulated cuDNN names first, so that it is tried, and is no more.
+    let slow = "convolution, slowly\n";
+    ensure!(counts.contains(&format!("\t{slow}")), "no slow engine was tried");
+    ensure!(!counts.contains(&format!("recorded {slow}")), "a slow engine was chosen");
     let (here, _) = emulated.losses("quick/vanilla", &options("cpu"))?;
     Ok(alike("sent", &sent, &here))
 }

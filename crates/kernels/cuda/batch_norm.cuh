@@ -2,7 +2,7 @@
 // channels of a pixel side by side, [batch, channels] with a row for each pixel.
 //
 // What is summed is cut into slices, of whole pictures or of rows, so that few channels still fill the device. Sums are taken
-// around a value of the slice, and slices are merged in order and in double precision around the mean of one: E[x^2] - E[x]^2
+// around a pivot, a value of the slice or the mean of some, and slices are merged in order and in double precision around the mean of one: E[x^2] - E[x]^2
 // would lose all digits when the mean is large.
 
 // How far the channel of a lane is from that of the lane before.
@@ -53,21 +53,20 @@ static __device__ __forceinline__ Affine<WIDTH> affine_of_channels(
 }
 
 // What a gradient is past the ReLU after a batch norm: where the result was above 0. With a shortcut the result is read (y);
-// alone it is computed again, which moves a third less.
-enum Passed { ALL, BY_RESULT, BY_INPUT };
-
+// alone (y is null) it is computed again, which moves a third less.
 template <class T, int WIDTH>
 static __device__ __forceinline__ void pass_relu(
-    Lanes<WIDTH>& grad, const T* y, const Lanes<WIDTH>& x, const Affine<WIDTH>& affine, int passed) {
-    if (passed == BY_RESULT) {
-        Lanes<WIDTH> out = load<WIDTH>(y);
+    Lanes<WIDTH>& grad, const T* y, int at, const Lanes<WIDTH>& x, const Affine<WIDTH>& affine) {
+    Lanes<WIDTH> out;
+    if (y) {
+        out = load<WIDTH>(y + at);
+    } else {
         for (int lane = 0; lane < WIDTH; ++lane) {
-            grad.at[lane] = out.at[lane] > 0.0f ? grad.at[lane] : 0.0f;
+            out.at[lane] = affine.at(lane, x.at[lane]);
         }
-    } else if (passed == BY_INPUT) {
-        for (int lane = 0; lane < WIDTH; ++lane) {
-            grad.at[lane] = affine.at(lane, x.at[lane]) > 0.0f ? grad.at[lane] : 0.0f;
-        }
+    }
+    for (int lane = 0; lane < WIDTH; ++lane) {
+        grad.at[lane] = out.at[lane] > 0.0f ? grad.at[lane] : 0.0f;
     }
 }
 
@@ -76,7 +75,8 @@ static __device__ __forceinline__ int in_slice(int i, int first, int channel, in
     return ((first + i / pixels) * channels + channel) * pixels + i % pixels;
 }
 
-// The mean of a slice, and the sum of squared distances from it, of the sums of its distances from a pivot and of their squares.
+// The mean of a slice and the sum of squared distances from it. `sum` and `square` are those of the distances of its `count` values
+// from a pivot.
 static __device__ __forceinline__ void put_moments(
     float* mean, float* spread, float pivot, float sum, float square, int count) {
     double off = (double)sum / count;
@@ -90,7 +90,10 @@ static __device__ void batch_norm_partial_of(
     const float* x, float* means, float* squares, int batch, int channels, int pixels, int pictures) {
     int channel = blockIdx.x, slice = blockIdx.y, first = slice * pictures;
     int count = (min(first + pictures, batch) - first) * pixels;
-    float pivot = x[in_slice(0, first, channel, channels, pixels)], sum = 0.0f, square = 0.0f;
+    // The mean of what each thread sees first: at the edge of a map, where padding shows, one value may be far from all others.
+    int firsts = min((int)blockDim.x, (count + WIDTH - 1) / WIDTH);
+    float own = threadIdx.x < firsts ? x[in_slice(threadIdx.x * WIDTH, first, channel, channels, pixels)] : 0.0f;
+    float pivot = block_sum(own) / firsts, sum = 0.0f, square = 0.0f;
 #pragma unroll 4
     for (int i = threadIdx.x * WIDTH; i < count; i += blockDim.x * WIDTH) {
         Lanes<WIDTH> lanes = load<WIDTH>(x + in_slice(i, first, channel, channels, pixels));
@@ -115,88 +118,6 @@ extern "C" __global__ void batch_norm_partial(
         batch_norm_partial_of<4>(x, means, squares, batch, channels, pixels, pictures);
     } else {
         batch_norm_partial_of<1>(x, means, squares, batch, channels, pixels, pictures);
-    }
-}
-
-// The tile of a block over rows: `across` neighbouring groups of channels, a power of two and no more than a warp, and as many
-// rows as its other threads take.
-struct Tile {
-    int column, line, lines;
-    __device__ Tile(int across, int width)
-        : column((blockIdx.x * across + threadIdx.x % across) * width),
-          line(threadIdx.x / across),
-          lines(blockDim.x / across) {}
-};
-
-// The sums over the lines of a tile, of two values at once, known to all of them. Every thread of the block has to call it.
-// Neighbouring threads read and write neighbouring words throughout.
-template <int WIDTH>
-static __device__ void over_lines(Lanes<WIDTH> (&values)[2], int across, float* parts) {
-    int lane = threadIdx.x % WARP, column = threadIdx.x % across, warps = blockDim.x / WARP, sums = 2 * WIDTH * across;
-    float* own = parts + threadIdx.x / WARP * sums + column;
-    for (int i = 0; i < 2 * WIDTH; ++i) {
-        float value = values[i / WIDTH].at[i % WIDTH];
-        for (int distance = WARP / 2; distance >= across; distance /= 2) {
-            value += __shfl_xor_sync(EVERYONE, value, distance);
-        }
-        if (lane < across) {
-            own[i * across] = value;
-        }
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < sums; i += blockDim.x) {
-        float sum = 0.0f;
-        for (int warp = 0; warp < warps; ++warp) {
-            sum += parts[warp * sums + i];
-        }
-        // Read by nobody else.
-        parts[i] = sum;
-    }
-    __syncthreads();
-    for (int i = 0; i < 2 * WIDTH; ++i) {
-        values[i / WIDTH].at[i % WIDTH] = parts[i * across + column];
-    }
-}
-
-// What over_lines needs, for 8 lanes.
-#define TILE_PARTS (2 * 8 * TILE_THREADS)
-
-template <int WIDTH>
-static __device__ void batch_norm_rows_partial_of(
-    const bf16* x, float* means, float* squares, int rows, int channels, int across, int per_slice, float* parts) {
-    Tile tile(across, WIDTH);
-    int first = blockIdx.y * per_slice, end = min(first + per_slice, rows);
-    bool within = tile.column < channels;
-    Lanes<WIDTH> pivot = {}, sums[2] = {};
-    if (within) {
-        pivot = load<WIDTH>(x + first * channels + tile.column);
-    }
-#pragma unroll 4
-    for (int row = first + tile.line; row < end; row += tile.lines) {
-        if (within) {
-            Lanes<WIDTH> in = load<WIDTH>(x + row * channels + tile.column);
-            for (int lane = 0; lane < WIDTH; ++lane) {
-                float off = in.at[lane] - pivot.at[lane];
-                sums[0].at[lane] += off;
-                sums[1].at[lane] += off * off;
-            }
-        }
-    }
-    over_lines<WIDTH>(sums, across, parts);
-    for (int lane = 0; within && tile.line == 0 && lane < WIDTH; ++lane) {
-        int at = blockIdx.y * channels + tile.column + lane;
-        put_moments(means + at, squares + at, pivot.at[lane], sums[0].at[lane], sums[1].at[lane], end - first);
-    }
-}
-
-// As batch_norm_partial, over rows. Grid: tiles x slices.
-extern "C" __global__ void batch_norm_partial_bf16(
-    const bf16* x, float* means, float* squares, int rows, int channels, int across, int per_slice, int wide) {
-    __shared__ float parts[TILE_PARTS];
-    if (wide) {
-        batch_norm_rows_partial_of<8>(x, means, squares, rows, channels, across, per_slice, parts);
-    } else {
-        batch_norm_rows_partial_of<1>(x, means, squares, rows, channels, across, per_slice, parts);
     }
 }
 
@@ -273,7 +194,7 @@ extern "C" __global__ void batch_norm_apply_bf16(
 template <int WIDTH>
 static __device__ void batch_norm_sums_of(
     const float* grad, const float* x, const float* y, const float* mean, const float* inverse, const float* weight,
-    const float* bias, float* totals, float* aligned, int batch, int channels, int pixels, int pictures, int passed) {
+    const float* bias, float* totals, float* aligned, int batch, int channels, int pixels, int pictures, int relu) {
     int channel = blockIdx.x, slice = blockIdx.y, first = slice * pictures;
     int count = (min(first + pictures, batch) - first) * pixels;
     Affine<WIDTH> affine = affine_of_channels<float, WIDTH>(mean, inverse, weight, bias, channel);
@@ -282,7 +203,9 @@ static __device__ void batch_norm_sums_of(
     for (int i = threadIdx.x * WIDTH; i < count; i += blockDim.x * WIDTH) {
         int at = in_slice(i, first, channel, channels, pixels);
         Lanes<WIDTH> g = load<WIDTH>(grad + at), in = load<WIDTH>(x + at);
-        pass_relu<float, WIDTH>(g, y + at, in, affine, passed);
+        if (relu) {
+            pass_relu<float, WIDTH>(g, y, at, in, affine);
+        }
         for (int lane = 0; lane < WIDTH; ++lane) {
             total += g.at[lane];
             product += g.at[lane] * (in.at[lane] - affine.centre.at[lane]);
@@ -296,64 +219,17 @@ static __device__ void batch_norm_sums_of(
     }
 }
 
-// Sums of g and of g (x - mean) over each slice, g past the ReLU, if there was one (`passed`).
+// Sums of g and of g (x - mean) over each slice, g past the ReLU, if there was one.
 extern "C" __global__ void batch_norm_sums(
     const float* grad, const float* x, const float* y, const float* mean, const float* inverse, const float* weight,
-    const float* bias, float* totals, float* aligned, int batch, int channels, int pixels, int pictures, int passed,
+    const float* bias, float* totals, float* aligned, int batch, int channels, int pixels, int pictures, int relu,
     int wide) {
     if (wide) {
         batch_norm_sums_of<4>(
-            grad, x, y, mean, inverse, weight, bias, totals, aligned, batch, channels, pixels, pictures, passed);
+            grad, x, y, mean, inverse, weight, bias, totals, aligned, batch, channels, pixels, pictures, relu);
     } else {
         batch_norm_sums_of<1>(
-            grad, x, y, mean, inverse, weight, bias, totals, aligned, batch, channels, pixels, pictures, passed);
-    }
-}
-
-template <int WIDTH>
-static __device__ void batch_norm_rows_sums_of(
-    const bf16* grad, const bf16* x, const bf16* y, const float* mean, const float* inverse, const float* weight,
-    const float* bias, float* totals, float* aligned, int rows, int channels, int across, int per_slice, int passed,
-    float* parts) {
-    Tile tile(across, WIDTH);
-    int end = min((int)(blockIdx.y + 1) * per_slice, rows);
-    bool within = tile.column < channels;
-    Lanes<WIDTH> sums[2] = {};
-    Affine<WIDTH> affine = {};
-    if (within) {
-        affine = affine_of_channels<bf16, WIDTH>(mean, inverse, weight, bias, tile.column);
-    }
-#pragma unroll 2
-    for (int row = blockIdx.y * per_slice + tile.line; row < end; row += tile.lines) {
-        if (within) {
-            int at = row * channels + tile.column;
-            Lanes<WIDTH> g = load<WIDTH>(grad + at), in = load<WIDTH>(x + at);
-            pass_relu<bf16, WIDTH>(g, y + at, in, affine, passed);
-            for (int lane = 0; lane < WIDTH; ++lane) {
-                sums[0].at[lane] += g.at[lane];
-                sums[1].at[lane] += g.at[lane] * (in.at[lane] - affine.centre.at[lane]);
-            }
-        }
-    }
-    over_lines<WIDTH>(sums, across, parts);
-    for (int lane = 0; within && tile.line == 0 && lane < WIDTH; ++lane) {
-        totals[blockIdx.y * channels + tile.column + lane] = sums[0].at[lane];
-        aligned[blockIdx.y * channels + tile.column + lane] = sums[1].at[lane];
-    }
-}
-
-// As batch_norm_sums, over rows. Grid: tiles x slices.
-extern "C" __global__ void batch_norm_sums_bf16(
-    const bf16* grad, const bf16* x, const bf16* y, const float* mean, const float* inverse, const float* weight,
-    const float* bias, float* totals, float* aligned, int rows, int channels, int across, int per_slice, int passed,
-    int wide) {
-    __shared__ float parts[TILE_PARTS];
-    if (wide) {
-        batch_norm_rows_sums_of<8>(
-            grad, x, y, mean, inverse, weight, bias, totals, aligned, rows, channels, across, per_slice, passed, parts);
-    } else {
-        batch_norm_rows_sums_of<1>(
-            grad, x, y, mean, inverse, weight, bias, totals, aligned, rows, channels, across, per_slice, passed, parts);
+            grad, x, y, mean, inverse, weight, bias, totals, aligned, batch, channels, pixels, pictures, relu);
     }
 }
 
@@ -382,13 +258,15 @@ template <class T, int WIDTH>
 static __device__ void batch_norm_gradient_of(
     const T* grad, const T* x, const T* y, const float* mean, const float* inverse, const float* weight,
     const float* bias, const float* shift, const float* tilt, T* by_input, T* by_residual, int channels, int pixels,
-    int count, int passed) {
+    int count, int relu) {
     FOR_EACH(group, count / WIDTH) {
         int i = group * WIDTH, first = i / pixels % channels;
         // All that is read, before anything is written.
         Lanes<WIDTH> g = load<WIDTH>(grad + i), in = load<WIDTH>(x + i);
         Affine<WIDTH> affine = affine_of_channels<T, WIDTH>(mean, inverse, weight, bias, first);
-        pass_relu<T, WIDTH>(g, y + i, in, affine, passed);
+        if (relu) {
+            pass_relu<T, WIDTH>(g, y, i, in, affine);
+        }
         if (by_input) {
             Lanes<WIDTH> moved = of_channels<T, WIDTH>(shift, first), tilted = of_channels<T, WIDTH>(tilt, first);
             for (int lane = 0; lane < WIDTH; ++lane) {
@@ -407,25 +285,25 @@ static __device__ void batch_norm_gradient_of(
 extern "C" __global__ void batch_norm_gradient(
     const float* grad, const float* x, const float* y, const float* mean, const float* inverse, const float* weight,
     const float* bias, const float* shift, const float* tilt, float* by_input, float* by_residual, int channels,
-    int pixels, int count, int passed, int wide) {
+    int pixels, int count, int relu, int wide) {
     if (wide) {
         batch_norm_gradient_of<float, 4>(
-            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, passed);
+            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, relu);
     } else {
         batch_norm_gradient_of<float, 1>(
-            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, passed);
+            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, relu);
     }
 }
 
 extern "C" __global__ void batch_norm_gradient_bf16(
     const bf16* grad, const bf16* x, const bf16* y, const float* mean, const float* inverse, const float* weight,
     const float* bias, const float* shift, const float* tilt, bf16* by_input, bf16* by_residual, int channels,
-    int pixels, int count, int passed, int wide) {
+    int pixels, int count, int relu, int wide) {
     if (wide) {
         batch_norm_gradient_of<bf16, 8>(
-            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, passed);
+            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, relu);
     } else {
         batch_norm_gradient_of<bf16, 1>(
-            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, passed);
+            grad, x, y, mean, inverse, weight, bias, shift, tilt, by_input, by_residual, channels, pixels, count, relu);
     }
 }

@@ -8,6 +8,7 @@
 #include "activation.cuh"
 #include "attention.cuh"
 #include "batch_norm.cuh"
+#include "batch_norm_rows.cuh"
 #include "blend.cuh"
 #include "cosine.cuh"
 #include "layer_norm.cuh"

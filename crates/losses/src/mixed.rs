@@ -43,7 +43,7 @@ pub fn mix_targets(
     device: &Device,
 ) -> Result<Tensor> {
     let labels = gather_labels(labels, partners)?;
-    weighted_targets(&labels, &per_sample(&labels, weights)?, classes, smoothing, device)
+    weighted_targets(&labels, weights, classes, smoothing, device)
 }
 
 /// Cross-entropy of `logits` `[B, K]` with the labels of the samples that each sample is mixed of.

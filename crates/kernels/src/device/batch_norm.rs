@@ -188,10 +188,10 @@ impl BatchNorm {
         gradients: Gradients<T>,
         workspace: Span<f32>,
     ) -> Result<()> {
-        let (y, passed) = match followed {
-            Followed::Alone => (None, 0),
-            Followed::AddRelu(y) => (Some(y), 1),
-            Followed::Relu => (None, 2),
+        let (y, relu) = match followed {
+            Followed::Alone => (None, false),
+            Followed::Relu => (None, true),
+            Followed::AddRelu(y) => (Some(y), true),
         };
         let pictures = [Some(grad), Some(x), y, gradients.input, gradients.residual];
         for picture in pictures.into_iter().flatten() {
@@ -210,7 +210,7 @@ impl BatchNorm {
         let (batch, pixels) = (self.batch, self.pixels);
         let sums = arguments![
             grad, x, y, by.mean, by.inverse, weight, bias, totals, aligned, batch, channels, inner,
-            per_slice, passed, wide
+            per_slice, relu, wide
         ];
         let kernel = T::kernel("batch_norm_sums", "batch_norm_sums_bf16");
         blocks(queue, kernel, [columns, slices], BLOCK, sums)?;
@@ -248,7 +248,7 @@ impl BatchNorm {
             channels,
             pixels,
             count,
-            passed,
+            relu,
             wide
         ];
         let kernel = T::kernel("batch_norm_gradient", "batch_norm_gradient_bf16");

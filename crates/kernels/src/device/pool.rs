@@ -17,8 +17,13 @@ fn grid<T: Map>(places: [usize; 2], [maps, inner]: [usize; 2], aligned: bool) ->
 }
 
 impl Window {
+    /// How many there are along each axis. None of them may lie outside the map, where it would have no largest value.
     fn windows(&self) -> Result<[usize; 2]> {
-        self.output().ok_or_else(|| Fault::new("max_pool: the window is larger than the map"))
+        let within = (0..2).all(|axis| 2 * self.padding[axis] <= self.kernel[axis]);
+        let windows = self.output().filter(|_| within);
+        windows.ok_or_else(|| {
+            Fault::new("max_pool: the window is larger than the map, or its padding than half of it")
+        })
     }
 
     /// The largest value of each window of `maps` maps of `inner` channels that lie side by side, and the cell that holds it,

@@ -82,8 +82,11 @@ fn batch_norm_in_training() -> Result<()> {
         "batch_norm_sums_finish",
         "batch_norm_gradient",
     ];
-    // Pixels that are and aren't a multiple of four, more elements than threads, more slices than one; a large mean.
-    for (shape, mean) in [([3, 5, 4, 4], 0.0), ([11, 2, 6, 6], 100.0), ([4, 3, 5, 3], -7.0)] {
+    // Pixels that are and aren't a multiple of four, more elements than threads, more slices than one, than a warp has threads; a
+    // large mean.
+    for (shape, mean) in
+        [([3, 5, 4, 4], 0.0), ([11, 2, 6, 6], 100.0), ([4, 3, 5, 3], -7.0), ([200, 1, 2, 2], 0.0)]
+    {
         let channels = shape[1];
         check(kernels, &[&shape, &[channels], &[channels]], |x| {
             Ok(batch_norm_train(&(&x[0] + mean)?, &x[1], &x[2], 1e-5, Epilogue::None)?.0)
@@ -137,6 +140,23 @@ fn batch_norm_of_bf16() -> Result<()> {
             into_planes(&batch_norm_eval(&x0, &x[1], &x[2], &mean, &var, 1e-5, Epilogue::Relu)?)
         })?;
     }
+    Ok(())
+}
+
+#[test]
+fn an_outlier_takes_no_digits() -> Result<()> {
+    // Where a slice begins, as padding does.
+    let mut all: Vec<f32> = (0..64 * 1024).map(|i| (i as f32 * 0.7).sin()).collect();
+    all[0] = 3000.0;
+    let x = Tensor::from_vec(all, (1, 1, 256, 256), &Device::Cpu)?;
+    let one = Tensor::ones(1, DType::F32, &Device::Cpu)?;
+    let variance = |x: &Tensor, one: &Tensor| -> Result<f64> {
+        let (_, moments) = batch_norm_train(x, one, one, 1e-5, Epilogue::None)?;
+        moments.variance.to_dtype(DType::F64)?.squeeze(0)?.to_scalar::<f64>()
+    };
+    let got = emulated(|| variance(&x, &one))?;
+    let want = variance(&x.to_dtype(DType::F64)?, &one.to_dtype(DType::F64)?)?;
+    assert!((got - want).abs() < 1e-5 * want, "{got} {want}");
     Ok(())
 }
 
@@ -227,6 +247,8 @@ fn pools() -> Result<()> {
     check(kernels, &[&[2, 3, 7, 9]], |x| max_pool2d(&(&x[0] - 5.0)?, [2, 4], [3, 1], [1, 2]))?;
     let averages = &["global_average_forward", "global_average_backward"];
     check(averages, &[&[3, 5, 7, 6]], |x| global_avg_pool(&x[0]))?;
+    // More maps than a grid has rows.
+    check(kernels, &[&[2, 4100, 2, 2]], |x| max_pool2d(&x[0], [2, 2], [2, 2], [0, 0]))?;
     check(&["resize"], &[&[2, 3, 7, 9]], |x| avg_pool2d(&x[0], [3, 3], [2, 2], [1, 1]))
 }
 

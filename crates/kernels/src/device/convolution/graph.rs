@@ -143,24 +143,10 @@ fn tensor(problem: &Problem, number: usize) -> Answer<Descriptor> {
     tensor.whole()
 }
 
-/// The convolution, or the gradient, and what it is described by; groups follow from the numbers of channels.
-fn operation(problem: &Problem) -> Answer<(Descriptor, Vec<Descriptor>)> {
-    let conv = Descriptor::new(Type::CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)?;
-    let mode = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
-    conv.ints(Attribute::CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, &[2])?;
-    conv.set(
-        Attribute::CUDNN_ATTR_CONVOLUTION_COMP_TYPE,
-        Kind::CUDNN_TYPE_DATA_TYPE,
-        &[Data::CUDNN_DATA_FLOAT],
-    )?;
-    conv.set(Attribute::CUDNN_ATTR_CONVOLUTION_CONV_MODE, Kind::CUDNN_TYPE_CONVOLUTION_MODE, &[mode])?;
-    conv.ints(Attribute::CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, &problem.conv.padding)?;
-    conv.ints(Attribute::CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, &problem.conv.padding)?;
-    conv.ints(Attribute::CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, &problem.conv.stride)?;
-    conv.ints(Attribute::CUDNN_ATTR_CONVOLUTION_DILATIONS, &problem.conv.dilation)?;
-    let conv = conv.whole()?;
-    // The three directions differ in names only: of the convolution, of input, weight and output, of the factors.
-    let (of, by, names, factors) = match problem.direction {
+/// What the three directions differ in: the operation's type, and its names of the convolution, of input, weight and output, and of
+/// the two factors.
+fn names(direction: Direction) -> (Type, Attribute, [Attribute; 3], [Attribute; 2]) {
+    match direction {
         Direction::Forward => (
             Type::CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
             Attribute::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
@@ -200,7 +186,26 @@ fn operation(problem: &Problem) -> Answer<(Descriptor, Vec<Descriptor>)> {
                 Attribute::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA,
             ],
         ),
-    };
+    }
+}
+
+/// The convolution, or the gradient, and what it is described by; groups follow from the numbers of channels.
+fn operation(problem: &Problem) -> Answer<(Descriptor, Vec<Descriptor>)> {
+    let conv = Descriptor::new(Type::CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)?;
+    let mode = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
+    conv.ints(Attribute::CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, &[2])?;
+    conv.set(
+        Attribute::CUDNN_ATTR_CONVOLUTION_COMP_TYPE,
+        Kind::CUDNN_TYPE_DATA_TYPE,
+        &[Data::CUDNN_DATA_FLOAT],
+    )?;
+    conv.set(Attribute::CUDNN_ATTR_CONVOLUTION_CONV_MODE, Kind::CUDNN_TYPE_CONVOLUTION_MODE, &[mode])?;
+    conv.ints(Attribute::CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, &problem.conv.padding)?;
+    conv.ints(Attribute::CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, &problem.conv.padding)?;
+    conv.ints(Attribute::CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, &problem.conv.stride)?;
+    conv.ints(Attribute::CUDNN_ATTR_CONVOLUTION_DILATIONS, &problem.conv.dilation)?;
+    let conv = conv.whole()?;
+    let (of, by, names, factors) = names(problem.direction);
     let operation = Descriptor::new(of)?;
     operation.refer(by, &conv)?;
     let mut parts = vec![conv];

@@ -42,14 +42,15 @@ pub enum Direction {
     Weight,
 }
 
-/// Working memory that a plan may use at most, in bytes.
-const WORKSPACE: usize = 4 << 30;
+/// The share of a device's memory that a plan may work with. What engines ask for goes with the size of a batch; what they get
+/// is kept.
+const SHARE: usize = 16;
 
 /// Plans that are timed at most; most of the time that takes is loading their kernels.
 const CANDIDATES: usize = 10;
 
 /// Runs of a plan that are timed together.
-const TRIALS: u16 = 3;
+const TRIALS: usize = 3;
 
 /// What there is to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,6 +133,8 @@ pub struct Convolutions {
     stream: Arc<CudaStream>,
     /// Never given up: they are few, and at the program's end the driver may be gone before them.
     plans: HashMap<Problem, ManuallyDrop<Plan>>,
+    /// Working memory that a plan may use at most, in bytes.
+    most: usize,
     /// The last is the one in use. Smaller ones stay, since work that was recorded has their addresses.
     workspaces: Vec<CudaSlice<u8>>,
 }
@@ -154,7 +157,8 @@ impl Convolutions {
         let handle = result::create_handle().map_err(cudnn)?;
         // SAFETY: handle and stream are alive; the stream is kept beside the handle.
         unsafe { result::set_stream(handle, stream.cu_stream().cast()) }.map_err(cudnn)?;
-        Ok(Self { handle, stream, plans: HashMap::new(), workspaces: Vec::new() })
+        let most = stream.context().total_mem().map_err(driver)? / SHARE;
+        Ok(Self { handle, stream, plans: HashMap::new(), most, workspaces: Vec::new() })
     }
 
     /// Whether these are on `stream`.
@@ -205,31 +209,44 @@ impl Convolutions {
     /// the first that runs, since the fastest may be another one the next time.
     fn choose(&self, problem: Problem, maps: [*mut c_void; 3]) -> Result<Plan> {
         let mut engines = graph::candidates(self.handle, problem).map(Plan::Graph);
+        let why = match self.best(problem.math, &mut engines, maps) {
+            Ok(plan) => return Ok(plan),
+            Err(why) => why,
+        };
         let mut algorithms = classic::candidates(self.handle, problem).map(Plan::Classic);
-        if let Some(plan) = self.best(problem.math, &mut engines, maps) {
-            return Ok(plan);
-        }
-        let why = graph::last_refusal();
-        tracing::warn!("no engine of cuDNN's computes {problem:?}, so an older algorithm does: {why}");
-        let none = || Fault::new(format!("cuDNN has no way that runs here to compute {problem:?}: {why}"));
-        self.best(problem.math, &mut algorithms, maps).ok_or_else(none)
+        let plan = self.best(problem.math, &mut algorithms, maps).map_err(|other| {
+            Fault::new(format!("{problem:?} can't be computed here: {why}; by an older algorithm: {other}"))
+        })?;
+        tracing::warn!("no engine of cuDNN's computes {problem:?} ({why}), but an older algorithm does");
+        Ok(plan)
     }
 
+    /// The best of these plans, or why the last of them doesn't run.
     fn best(
         &self,
         math: Math,
         plans: &mut dyn Iterator<Item = Plan>,
         maps: [*mut c_void; 3],
-    ) -> Option<Plan> {
-        let fitting = plans.filter(|plan| plan.workspace() <= WORKSPACE);
-        let timed = fitting.filter_map(|plan| Some((self.time(&plan, maps).ok()?, plan)));
-        // Only those that run are counted.
-        let mut timed = timed.take(CANDIDATES);
-        let best = match math.deterministic {
-            true => timed.next(),
-            false => timed.min_by(|(one, _), (other, _)| one.total_cmp(other)),
-        };
-        best.map(|(_, plan)| plan)
+    ) -> Result<Plan> {
+        let (mut best, mut tried, mut why) = (None, 0, None);
+        for plan in plans.filter(|plan| plan.workspace() <= self.most) {
+            match self.time(&plan, maps) {
+                Ok(time) => {
+                    // Only those that run are counted.
+                    tried += 1;
+                    if best.as_ref().is_none_or(|(least, _)| time < *least) {
+                        best = Some((time, plan));
+                    }
+                }
+                Err(fault) => why = Some(fault),
+            }
+            if tried == CANDIDATES || (tried > 0 && math.deterministic) {
+                break;
+            }
+        }
+        let none =
+            || why.unwrap_or_else(|| Fault::new(format!("cuDNN offers none: {}", graph::last_refusal())));
+        best.map(|(_, plan)| plan).ok_or_else(none)
     }
 
     /// Milliseconds of some runs of a plan, after one that isn't timed.
