@@ -1,7 +1,7 @@
 // cuDNN's interface of graphs, for graphs of one convolution or one of its gradients. It holds the program to what the interface
 // asks: each attribute of its own type and number, parts that are whole before they are used, no change after.
 //
-// Its engines are seven: the first is slow; one is fast, and its gradients aren't the same each time; one refuses when a plan is
+// Its engines are seven: the first is fast, and its gradients aren't the same each time; the next is slow; one refuses when a plan is
 // made, one when it is launched; one rounds `f32` to 16 bits, one to TF32, and one doesn't round. Depthwise convolutions have
 // none, so that the program asks for algorithms.
 #include "convolutions.h"
@@ -188,7 +188,7 @@ int cudnnBackendGetAttribute(Descriptor* descriptor, int name, int kind, int64_t
     if (name == 202 && kind == DESCRIPTOR_VALUE && descriptor->type == HEURISTIC && descriptor->whole) {
         // The heuristic's own, and what it falls back to.
         std::vector<int> engines{EXACT};
-        if (descriptor->mode != 2) engines = {SLOW, REFUSES_PLANS, REFUSES_LAUNCHES, HALVES, FAST, ROUNDS};
+        if (descriptor->mode != 2) engines = {FAST, SLOW, REFUSES_PLANS, REFUSES_LAUNCHES, HALVES, ROUNDS};
         auto configs = static_cast<Descriptor**>(values);
         for (int64_t i = 0; i < std::min<int64_t>(most, engines.size()); ++i) {
             if (configs[i]->type != CONFIG) return BAD_PARAM;

@@ -155,9 +155,9 @@ pub(crate) fn runs_alike() -> Result<bool> {
     Ok(alike("sent", &sent, &here))
 }
 
-/// Whether two runs have the same losses. Targets and sums are put together in another way, so they may be rounded to the neighbour.
+/// Whether two runs have the same losses. Sums are put together in another way, so they may be rounded to the neighbour.
 fn alike(what: &str, losses: &BTreeMap<String, f64>, others: &BTreeMap<String, f64>) -> bool {
-    let near = |(one, value): (&f64, &f64)| (one - value).abs() <= 1e-4 * (1.0 + one.abs());
+    let near = |(one, value): (&f64, &f64)| (one - value).abs() <= 1e-6 * (1.0 + one.abs());
     let alike = losses.keys().eq(others.keys()) && losses.values().zip(others.values()).all(near);
     if !alike {
         println!("{what}: {losses:?}, expected {others:?}");
