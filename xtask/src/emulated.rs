@@ -147,7 +147,7 @@ pub(crate) fn runs_alike() -> Result<bool> {
     let crops = "data.resized_crop={scale=[0.5,1.0],ratio=[0.75,1.33],interpolation=\"bilinear\"}";
     let options = |device| ["--device", device, "--set", "data.pad=0", "--set", crops];
     let (sent, counts) = emulated.losses("quick/vanilla", &options(DEVICE))?;
-    // Which the emulated cuDNN names first, so that it is tried, and is no more.
+    // The emulated cuDNN ranks it before the one that is chosen, so it is tried, and is no more.
     let slow = "convolution, slowly\n";
     ensure!(counts.contains(&format!("\t{slow}")), "no slow engine was tried");
     ensure!(!counts.contains(&format!("recorded {slow}")), "a slow engine was chosen");

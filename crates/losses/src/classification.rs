@@ -1,7 +1,6 @@
 //! The losses of the paper's equations, from logits.
 
-use crate::mixed::weighted_targets;
-use adautomix_ops::{Reduction, cosine_similarity, cross_entropy, soft_cross_entropy};
+use adautomix_ops::{Reduction, cosine_similarity, cross_entropy, mixed_targets, soft_cross_entropy};
 use candle_core::{Result, Tensor, bail};
 
 /// What the smoothing `e` of [`label_smooth`] means.
@@ -74,7 +73,7 @@ pub fn label_smooth(
         SmoothingMode::ClassyVision => smoothing / (1.0 + smoothing),
     };
     let weights: Vec<f32> = lambdas.iter().map(|&lambda| lambda as f32).collect();
-    soft_ce(logits, &weighted_targets(labels, &weights, logits.dim(1)?, smoothing, logits.device())?)
+    soft_ce(logits, &mixed_targets(labels, &weights, logits.dim(1)?, smoothing, logits.device())?)
 }
 
 /// Mean cross-entropy with a soft target, `-sum_k target_k log softmax_k`; both are `[B, K]`, the target a constant.

@@ -3,9 +3,8 @@
 //! A sample `b` is made of the samples `partners[0][b] … partners[N-1][b]` of its batch, whose labels weigh
 //! `weights[b, i]`. The weights are `[N]` for the whole batch or `[B, N]` in row-major order; they need not sum to 1.
 
-use adautomix_ops::mixed_targets;
-
 use crate::soft_ce;
+use adautomix_ops::mixed_targets;
 use candle_core::{Device, Result, Tensor, bail};
 
 /// How cross-entropies with weights of their own become one number.
@@ -42,8 +41,7 @@ pub fn mix_targets(
     smoothing: f64,
     device: &Device,
 ) -> Result<Tensor> {
-    let labels = gather_labels(labels, partners)?;
-    weighted_targets(&labels, weights, classes, smoothing, device)
+    mixed_targets(&gather_labels(labels, partners)?, weights, classes, smoothing, device)
 }
 
 /// Cross-entropy of `logits` `[B, K]` with the labels of the samples that each sample is mixed of.
@@ -63,37 +61,13 @@ pub fn mixed_ce(
         // The mean weight comes out of the mean over the batch.
         MixedReduction::BatchMean => batch_mean(weights, labels.len()),
     };
-    soft_ce(logits, &weighted_targets(&labels, &weights, logits.dim(1)?, 0.0, logits.device())?)
+    soft_ce(logits, &mixed_targets(&labels, &weights, logits.dim(1)?, 0.0, logits.device())?)
 }
 
 /// The mean over the batch of the weights of each of `n` labels, `[n]`, from weights `[n]` or `[B, n]`.
 pub fn batch_mean(weights: &[f32], n: usize) -> Vec<f32> {
     let rows = (weights.len() / n.max(1)).max(1) as f32;
     (0..n).map(|i| weights.iter().skip(i).step_by(n).sum::<f32>() / rows).collect()
-}
-
-/// Weights `[B, N]` from weights per batch or per sample.
-fn per_sample(labels: &[Vec<u32>], weights: &[f32]) -> Result<Vec<f32>> {
-    let (n, batch) = (labels.len(), labels.first().map_or(0, Vec::len));
-    if n == 0 || labels.iter().any(|labels| labels.len() != batch) {
-        bail!("expected labels of one length for each image, got {n} lists");
-    }
-    match weights.len() {
-        len if len == n => Ok(weights.repeat(batch)),
-        len if len == batch * n => Ok(weights.to_vec()),
-        len => bail!("expected {n} or {batch}x{n} weights of labels, got {len}"),
-    }
-}
-
-/// `target[b] = sum_i weights[b, i] e(labels[i][b])`, `[B, K]`, for weights `[B, N]` or `[N]`.
-pub(crate) fn weighted_targets(
-    labels: &[Vec<u32>],
-    weights: &[f32],
-    classes: usize,
-    smoothing: f64,
-    device: &Device,
-) -> Result<Tensor> {
-    mixed_targets(labels, &per_sample(labels, weights)?, classes, smoothing, device)
 }
 
 #[cfg(test)]
